@@ -39,7 +39,7 @@ func NewList(patterns ...string) (*List, []error) {
 	for _, p := range patterns {
 		o, star, err := parsePattern(p)
 		if err != nil {
-			faults = append(faults, err)
+			faults = append(faults, patternFault(p, err))
 			continue
 		}
 		if given, twice := first[canonical(o, star)]; twice {
@@ -127,7 +127,7 @@ func NewHosts(patterns ...string) (*Hosts, []error) {
 	for _, p := range patterns {
 		host, star, err := parseHostPattern(p)
 		if err != nil {
-			faults = append(faults, err)
+			faults = append(faults, hostFault(p, err))
 			continue
 		}
 		if given, twice := first[entry{host, star}]; twice {
