@@ -55,6 +55,8 @@ var (
 	}
 )
 
+const wordPrivate = "private"
+
 // private is what the word stands for: the ranges of IsPrivate.
 var private = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"),
@@ -75,21 +77,25 @@ func compile(w words, list []string) (*Networks, []error) {
 	}
 	var all []netip.Prefix
 	var faults []error
-	given := make(map[netip.Prefix]string, len(list))
+	given := make(map[netip.Prefix]string, len(list)) // the zero Prefix for "private"
 	for _, s := range list {
-		if s == "private" {
-			all = append(all, private...)
-			continue
+		var p netip.Prefix
+		if s != wordPrivate {
+			var f *Fault
+			if p, f = parsePrefix(w, s); f != nil {
+				faults = append(faults, f)
+				continue
+			}
 		}
-		p, f := parsePrefix(w, s)
-		if f == nil && given[p] != "" {
-			f = &Fault{Value: s, Wrong: fmt.Sprintf("repeats %q", given[p]), Fix: "remove one"}
-		}
-		if f != nil {
-			faults = append(faults, f)
+		if first, twice := given[p]; twice {
+			faults = append(faults, &Fault{Value: s, Wrong: fmt.Sprintf("repeats %q", first), Fix: "remove one"})
 			continue
 		}
 		given[p] = s
+		if s == wordPrivate {
+			all = append(all, private...)
+			continue
+		}
 		all = append(all, p)
 	}
 	if faults != nil {
@@ -98,21 +104,69 @@ func compile(w words, list []string) (*Networks, []error) {
 	return newNetworks(all), nil
 }
 
-// parsePrefix reads one entry and says what is wrong with it.
+// parsePrefix reads one entry, or says what is wrong with it.
 func parsePrefix(w words, s string) (netip.Prefix, *Fault) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		switch c := canonical(a); {
+		case a.Zone() != "":
+			return netip.Prefix{}, &Fault{Value: s, Wrong: "has a zone", Fix: fmt.Sprintf("write %q", c.String())}
+		case c.IsUnspecified():
+			return netip.Prefix{}, &Fault{Value: s, Wrong: "is nobody's address", Fix: w.fix}
+		default:
+			return netip.PrefixFrom(c, c.BitLen()), nil
+		}
+	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		a, err := netip.ParseAddr(s)
-		if err != nil {
-			return p, &Fault{Value: s, Wrong: "is no IP address or network", Fix: `write it as "10.0.0.0/8", "10.0.0.1" or "private"`}
+		return netip.Prefix{}, textFault(w, s)
+	}
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	switch {
+	case p.Bits() == 0:
+		return netip.Prefix{}, &Fault{Value: s, Wrong: w.everyone, Fix: w.fix}
+	case tooWide(p):
+		return netip.Prefix{}, &Fault{Value: s, Wrong: "is wider than anyone's network", Fix: w.fix}
+	case p != p.Masked():
+		return netip.Prefix{}, &Fault{Value: s, Wrong: "has bits set beyond its length", Fix: fmt.Sprintf("write %q", p.Masked().String())}
+	}
+	return p, nil
+}
+
+// tooWide catches the two halves that make a whole: nobody runs more than a
+// /8 of IPv4, and of IPv6 only the private ranges are wider than a /16.
+func tooWide(p netip.Prefix) bool {
+	if p.Addr().Is4() {
+		return p.Bits() < 8
+	}
+	return p.Bits() < 7 || p.Bits() < 16 && !IsPrivate(p.Addr())
+}
+
+// textFault finds the words for an entry that is neither address nor prefix.
+func textFault(w words, s string) *Fault {
+	f := &Fault{Value: s, Wrong: "is no IP address or network", Fix: `write one, as "10.0.0.0/8", "10.0.0.1" or "private"`}
+	trimmed := strings.TrimSpace(s)
+	inside := strings.Trim(s, "[]")
+	switch ap, err := netip.ParseAddrPort(s); {
+	case s == "":
+		f.Wrong, f.Fix = `"" is empty`, w.fix
+	case s == "*":
+		f.Wrong, f.Fix = w.everyone, w.fix
+	case strings.EqualFold(trimmed, wordPrivate):
+		f.Fix = `write "private"`
+	case strings.ContainsAny(trimmed, ",; \t"):
+		f.Wrong, f.Fix = "holds more than one entry", "pass each as a string of its own"
+	case trimmed != s:
+		f.Wrong = "has a blank around it"
+	case err == nil:
+		f.Wrong, f.Fix = "has a port", fmt.Sprintf("write %q", canonical(ap.Addr()).String())
+	case inside != s:
+		if a, err := netip.ParseAddr(inside); err == nil {
+			f.Wrong, f.Fix = "has brackets", fmt.Sprintf("write %q", canonical(a).String())
 		}
-		a = canonical(a)
-		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
-	if p.Bits() == 0 {
-		return p, &Fault{Value: s, Wrong: w.everyone, Fix: w.fix}
-	}
-	return p.Masked(), nil
+	return f
 }
 
 // newNetworks sorts the prefixes and drops those inside others, so that one
