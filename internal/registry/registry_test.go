@@ -1,0 +1,442 @@
+package registry_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/wssecure/wssecure/internal/registry"
+)
+
+type session struct {
+	n    int
+	keys registry.Keys
+}
+
+func TestLookups(t *testing.T) {
+	table := registry.New[*session]()
+	add := func(n int, k registry.Keys) *session {
+		s := &session{n: n, keys: k}
+		table.Add(s, k)
+		return s
+	}
+	alice := add(1, registry.Keys{ID: "a1", Subject: "alice", Token: "t1", OIDCSession: "o1", Addr: netip.MustParseAddr("192.0.2.1")})
+	phone := add(2, registry.Keys{ID: "a2", Subject: "alice", Token: "t2", OIDCSession: "o1", Addr: netip.MustParseAddr("::ffff:192.0.2.1")})
+	bob := add(3, registry.Keys{ID: "b1", Subject: "bob", Token: "t3", Addr: netip.MustParseAddr("2001:db8::7%eth0")})
+	nameless := add(4, registry.Keys{})
+
+	lookups := []struct {
+		name string
+		got  []*session
+		want []*session
+	}{
+		{"subject with two", table.BySubject("alice"), []*session{alice, phone}},
+		{"subject with one", table.BySubject("bob"), []*session{bob}},
+		{"unknown subject", table.BySubject("carol"), nil},
+		{"empty subject finds no one without a subject", table.BySubject(""), nil},
+		{"empty token", table.ByToken(""), nil},
+		{"empty OIDC session", table.ByOIDCSession(""), nil},
+		{"subject is no token", table.ByToken("alice"), nil},
+		{"token", table.ByToken("t2"), []*session{phone}},
+		{"OIDC session", table.ByOIDCSession("o1"), []*session{alice, phone}},
+		{"one address, both forms", table.ByPrefix(netip.MustParsePrefix("192.0.2.1/32")), []*session{alice, phone}},
+		{"one address asked in its mapped form", table.ByPrefix(netip.MustParsePrefix("::ffff:192.0.2.1/128")), []*session{alice, phone}},
+		{"network", table.ByPrefix(netip.MustParsePrefix("192.0.2.0/24")), []*session{alice, phone}},
+		{"network in its mapped form", table.ByPrefix(netip.MustParsePrefix("::ffff:192.0.2.0/120")), []*session{alice, phone}},
+		{"network with host bits set", table.ByPrefix(netip.MustParsePrefix("192.0.2.77/24")), []*session{alice, phone}},
+		{"other network", table.ByPrefix(netip.MustParsePrefix("198.51.100.0/24")), nil},
+		{"IPv6 /64 finds an address with a zone", table.ByPrefix(netip.MustParsePrefix("2001:db8::/64")), []*session{bob}},
+		{"IPv6 /128 finds an address with a zone", table.ByPrefix(netip.MustParsePrefix("2001:db8::7/128")), []*session{bob}},
+		{"all of IPv6 is not IPv4", table.ByPrefix(netip.MustParsePrefix("::/0")), []*session{bob}},
+		{"no address is not ::", table.ByPrefix(netip.MustParsePrefix("::/128")), nil},
+		{"no prefix", table.ByPrefix(netip.Prefix{}), nil},
+		{"all", slices.Collect(table.All()), []*session{alice, phone, bob, nameless}},
+	}
+	for _, row := range lookups {
+		t.Run(row.name, func(t *testing.T) {
+			if got := numbers(row.got); !slices.Equal(got, numbers(row.want)) {
+				t.Errorf("found sessions %v, want %v", got, numbers(row.want))
+			}
+		})
+	}
+	if s, ok := table.ByID("a2"); !ok || s != phone {
+		t.Errorf(`ByID("a2") = %v, %v`, s, ok)
+	}
+	for _, id := range []string{"", "alice", "none"} {
+		if s, ok := table.ByID(id); ok || s != nil {
+			t.Errorf("ByID(%q) = %v, want none", id, s)
+		}
+	}
+	if n := table.Len(); n != 4 {
+		t.Errorf("Len() = %d, want 4", n)
+	}
+}
+
+func TestMove(t *testing.T) {
+	table := registry.New[*session]()
+	old := registry.Keys{ID: "a1", Token: "t1", Addr: netip.MustParseAddr("192.0.2.1")}
+	now := registry.Keys{ID: "a1", Subject: "alice", Token: "t2", Addr: old.Addr}
+	s := &session{n: 1}
+	table.Add(s, old)
+	table.Move(s, old, now)
+	if n := len(table.ByToken("t1")); n != 0 {
+		t.Errorf("the old token still finds %d sessions", n)
+	}
+	if n := len(table.ByToken("t2")) + len(table.BySubject("alice")) + len(table.ByPrefix(netip.MustParsePrefix("192.0.2.1/32"))); n != 3 {
+		t.Errorf("the new keys find %d of 3", n)
+	}
+	if _, ok := table.ByID("a1"); !ok {
+		t.Error("the unchanged id was lost")
+	}
+
+	// A renewal that loses the race against the end of its session must not raise it from the dead.
+	table.Remove(s, now)
+	table.Move(s, now, registry.Keys{ID: "a1", Token: "t3"})
+	if n := len(table.ByToken("t3")); n != 0 || table.Len() != 0 {
+		t.Errorf("Move after Remove: %d by token, %d in all", n, table.Len())
+	}
+}
+
+func TestAddAndRemoveTwice(t *testing.T) {
+	table := registry.New[*session]()
+	k := registry.Keys{ID: "a1", Subject: "alice"}
+	s, other := &session{n: 1}, &session{n: 2}
+	table.Add(s, k)
+	table.Add(s, k)
+	if got := table.BySubject("alice"); len(got) != 1 || table.Len() != 1 {
+		t.Errorf("added twice: %d by subject, %d in all", len(got), table.Len())
+	}
+	table.Remove(other, k)
+	if _, ok := table.ByID("a1"); !ok {
+		t.Error("removing a session that was never there removed another with its keys")
+	}
+	table.Remove(s, k)
+	table.Remove(s, k)
+	if table.Len() != 0 || len(table.BySubject("alice")) != 0 {
+		t.Error("something is left")
+	}
+}
+
+// TestAgainstModel plays random calls on the table and on plain loops over the live sessions, with so few keys that
+// crowds form and dissolve all the time.
+func TestAgainstModel(t *testing.T) {
+	const seed = 7
+	random := rand.New(rand.NewPCG(seed, seed))
+	pick := func(prefix string) string {
+		if random.IntN(4) == 0 {
+			return ""
+		}
+		return prefix + strconv.Itoa(random.IntN(6))
+	}
+	keys := func(id int) registry.Keys {
+		k := registry.Keys{ID: strconv.Itoa(id), Subject: pick("s"), Token: pick("t"), OIDCSession: pick("o")}
+		if random.IntN(4) > 0 {
+			k.Addr = netip.AddrFrom4([4]byte{192, 0, byte(random.IntN(2)), byte(random.IntN(4))})
+		}
+		return k
+	}
+	table, live := registry.New[*session](), map[int]*session{}
+	matching := func(match func(registry.Keys) bool) []int {
+		var found []int
+		for n, s := range live {
+			if match(s.keys) {
+				found = append(found, n)
+			}
+		}
+		slices.Sort(found)
+		return found
+	}
+	for step := range 20_000 {
+		n := random.IntN(60)
+		s := live[n]
+		switch {
+		case s == nil:
+			s = &session{n: n, keys: keys(n)}
+			live[n] = s
+			table.Add(s, s.keys)
+		case random.IntN(2) == 0:
+			now := keys(n)
+			table.Move(s, s.keys, now)
+			s.keys = now
+		default:
+			table.Remove(s, s.keys)
+			delete(live, n)
+		}
+		if step%10 != 0 {
+			continue
+		}
+		i := strconv.Itoa(random.IntN(6))
+		prefix := netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(random.IntN(2)), byte(random.IntN(4))}), 24+8*random.IntN(2)).Masked()
+		compare := func(what string, got []*session, want []int) {
+			if !slices.Equal(numbers(got), want) {
+				t.Fatalf("step %d, seed %d: %s: found %v, want %v", step, seed, what, numbers(got), want)
+			}
+		}
+		compare("subject", table.BySubject("s"+i), matching(func(k registry.Keys) bool { return k.Subject == "s"+i }))
+		compare("token", table.ByToken("t"+i), matching(func(k registry.Keys) bool { return k.Token == "t"+i }))
+		compare("OIDC session", table.ByOIDCSession("o"+i), matching(func(k registry.Keys) bool { return k.OIDCSession == "o"+i }))
+		compare("prefix", table.ByPrefix(prefix), matching(func(k registry.Keys) bool { return prefix.Contains(k.Addr) }))
+		compare("all", slices.Collect(table.All()), matching(func(registry.Keys) bool { return true }))
+		if table.Len() != len(live) {
+			t.Fatalf("step %d: Len() = %d, want %d", step, table.Len(), len(live))
+		}
+		if _, ok := table.ByID(strconv.Itoa(n)); ok != (live[n] != nil) {
+			t.Fatalf("step %d: ByID(%d) = %v", step, n, ok)
+		}
+	}
+}
+
+func TestWalkDuringOpensAndEnds(t *testing.T) {
+	t.Run("S-28 each live session at most once, those that stay exactly once", func(t *testing.T) {
+		table := registry.New[*session]()
+		var stay []*session
+		for n := range 500 {
+			s := &session{n: n}
+			stay = append(stay, s)
+			table.Add(s, keysOf(n))
+		}
+		var stop atomic.Bool
+		var churn sync.WaitGroup
+		for worker := range 4 {
+			churn.Go(func() {
+				for n := 0; !stop.Load(); n++ {
+					s, k := &session{n: 1000 + worker}, keysOf(1000+worker*1000+n%1000)
+					table.Add(s, k)
+					moved := k
+					moved.Token += "renewed"
+					table.Move(s, k, moved)
+					table.BySubject(k.Subject)
+					table.ByPrefix(netip.MustParsePrefix("192.0.2.0/24"))
+					table.Remove(s, moved)
+				}
+			})
+		}
+		for range 50 {
+			seen := map[*session]int{}
+			for s := range table.All() {
+				seen[s]++
+			}
+			for s, n := range seen {
+				if n > 1 {
+					t.Errorf("session %d was given %d times", s.n, n)
+				}
+			}
+			for _, s := range stay {
+				if seen[s] != 1 {
+					t.Errorf("session %d, live all along, was given %d times", s.n, seen[s])
+				}
+			}
+		}
+		stop.Store(true)
+		churn.Wait()
+		if table.Len() != len(stay) {
+			t.Errorf("%d sessions remain, want %d", table.Len(), len(stay))
+		}
+		if n := len(table.ByPrefix(netip.MustParsePrefix("0.0.0.0/0"))); n != len(stay) {
+			t.Errorf("%d address entries remain, want %d", n, len(stay))
+		}
+	})
+	t.Run("S-28 no lock is held while the caller works", func(t *testing.T) {
+		table := registry.New[int]()
+		for n := range 1000 {
+			table.Add(n, keysOf(n))
+		}
+		given := 0
+		for n := range table.All() { // would never come back from Remove with a lock held
+			given++
+			table.Remove(n, keysOf(n))
+			table.Add(1000+n, keysOf(1000+n))
+			table.Len()
+		}
+		if given < 1000 || table.Len() < 1000 {
+			t.Errorf("given %d, %d left", given, table.Len())
+		}
+	})
+	t.Run("S-28 an ended session is not given", func(t *testing.T) {
+		table := registry.New[int]()
+		for n := range 1000 {
+			table.Add(n, keysOf(n))
+		}
+		first := true
+		for n := range table.All() {
+			if !first {
+				t.Fatalf("session %d was given after its end", n)
+			}
+			first = false
+			for m := range 1000 {
+				table.Remove(m, keysOf(m))
+			}
+		}
+	})
+	t.Run("S-28 broken off", func(t *testing.T) {
+		table := registry.New[int]()
+		for n := range 1000 {
+			table.Add(n, keysOf(n))
+		}
+		given := 0
+		for range table.All() {
+			if given++; given == 3 {
+				break
+			}
+		}
+		if given != 3 {
+			t.Errorf("given %d, want 3", given)
+		}
+	})
+}
+
+// TestLookupDuringMove looks for a session whose token changes all the time: a revocation must find it by what did not
+// change whenever it looks.
+func TestLookupDuringMove(t *testing.T) {
+	table := registry.New[*session]()
+	s := &session{n: 1}
+	keys := [2]registry.Keys{{ID: "a", Subject: "alice", Token: "even"}, {ID: "a", Subject: "alice", Token: "odd"}}
+	table.Add(s, keys[0])
+	var stop atomic.Bool
+	var moves sync.WaitGroup
+	moves.Go(func() {
+		for n := 0; !stop.Load(); n++ {
+			table.Move(s, keys[n%2], keys[(n+1)%2])
+		}
+	})
+	for range 20_000 {
+		if len(table.BySubject("alice")) != 1 {
+			t.Error("not found by its subject")
+			break
+		}
+		if _, ok := table.ByID("a"); !ok {
+			t.Error("not found by its id")
+			break
+		}
+	}
+	stop.Store(true)
+	moves.Wait()
+	if len(table.ByToken("even"))+len(table.ByToken("odd")) != 1 {
+		t.Error("found by both tokens or neither after the last move")
+	}
+}
+
+func TestMoveRacesRemove(t *testing.T) {
+	for n := range 2000 {
+		table := registry.New[int]()
+		old, now := registry.Keys{ID: "a", Token: "old"}, registry.Keys{ID: "a", Token: "new"}
+		table.Add(n, old)
+		var both sync.WaitGroup
+		both.Go(func() { table.Move(n, old, now) })
+		both.Go(func() { table.Remove(n, old) })
+		both.Wait()
+		if left := len(table.ByToken("new")) + len(table.ByToken("old")); left != 0 || table.Len() != 0 {
+			t.Fatalf("%d entries are left, %d sessions in all", left, table.Len())
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	populations := []struct {
+		name string
+		keys func(n int) registry.Keys
+	}{
+		{"a subject, token and address each", keysOf},
+		{"every key shared by two", func(n int) registry.Keys {
+			k := keysOf(n / 2)
+			k.ID = "id" + strconv.Itoa(n)
+			return k
+		}},
+		{"one address and one subject for all", func(n int) registry.Keys {
+			k := keysOf(n)
+			k.Addr, k.Subject = netip.MustParseAddr("192.0.2.1"), "everyone"
+			return k
+		}},
+	}
+	// Just below and just above where the maps of a shard grow, and the default cap.
+	for _, size := range []int{28_000, 60_000, 100_000} {
+		for _, p := range populations {
+			t.Run(fmt.Sprintf("%d sessions, %s", size, p.name), func(t *testing.T) {
+				sessions := make([]session, size)
+				for n := range sessions {
+					sessions[n].keys = p.keys(n)
+				}
+				before := heap()
+				table := registry.New[*session]()
+				for n := range sessions {
+					table.Add(&sessions[n], sessions[n].keys)
+				}
+				full := heap()
+				for n := range sessions {
+					table.Remove(&sessions[n], sessions[n].keys)
+				}
+				empty := heap()
+				runtime.KeepAlive(table)
+				runtime.KeepAlive(sessions)
+				each := (full - before) / int64(size)
+				t.Logf("%d bytes a session, %d KiB when all have ended", each, (empty-before)/1024)
+				if each > 400 {
+					t.Errorf("%d bytes a session, want at most 400", each)
+				}
+				// What 64 empty shards for each of six lookups weigh.
+				if left := empty - before; left > 32<<10 {
+					t.Errorf("%d bytes are left behind by %d ended sessions", left, size)
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkAddRemove(b *testing.B) {
+	table := registry.New[*session]()
+	for n := range 100_000 {
+		table.Add(&session{n: n}, keysOf(n))
+	}
+	var next atomic.Int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		s := &session{}
+		k := keysOf(int(200_000 + next.Add(1)))
+		for pb.Next() {
+			table.Add(s, k)
+			table.Remove(s, k)
+		}
+	})
+}
+
+func BenchmarkByPrefix(b *testing.B) {
+	table := registry.New[*session]()
+	for n := range 100_000 {
+		table.Add(&session{n: n}, keysOf(n))
+	}
+	for b.Loop() {
+		table.ByPrefix(netip.MustParsePrefix("192.0.2.0/24"))
+	}
+}
+
+func keysOf(n int) registry.Keys {
+	i := strconv.Itoa(n)
+	return registry.Keys{
+		ID: "id" + i, Subject: "subject" + i, Token: "token" + i, OIDCSession: "oidc" + i,
+		Addr: netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}),
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func numbers(sessions []*session) []int {
+	var found []int
+	for _, s := range sessions {
+		found = append(found, s.n)
+	}
+	slices.Sort(found)
+	return found
+}
