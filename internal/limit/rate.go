@@ -4,7 +4,6 @@ package limit
 
 import (
 	"errors"
-	"math"
 	"time"
 )
 
@@ -26,40 +25,51 @@ var (
 
 // Valid tells what is wrong with r.
 func (r Rate) Valid() error {
+	_, err := r.Limit()
+	return err
+}
+
+// Limit prepares r, or tells what is wrong with it.
+func (r Rate) Limit() (Limit, error) {
 	if r.N <= 0 || r.Per <= 0 {
-		return errRate
+		return closed, errRate
 	}
 	if r.Burst < 0 {
-		return errBurst
-	}
-	l := NewLimit(r)
-	if l.full > int64(longest) {
-		return errLong
-	}
-	return nil
-}
-
-// Limit is a Rate made ready: GCRA in whole nanoseconds.
-type Limit struct {
-	every int64 // emission interval: one token's time, rounded up, so never more than N are admitted per Per
-	full  int64 // the time an empty bucket takes to fill: burst × every
-}
-
-// NewLimit prepares r, which must be valid; an invalid one makes a Limit that admits next to nothing.
-func NewLimit(r Rate) Limit {
-	if r.N <= 0 || r.Per <= 0 || r.Burst < 0 {
-		return Limit{every: int64(longest), full: int64(longest)}
-	}
-	burst := int64(r.Burst)
-	if burst == 0 {
-		burst = int64(r.N)
+		return closed, errBurst
 	}
 	every := int64(r.Per) / int64(r.N)
 	if every*int64(r.N) != int64(r.Per) {
 		every++
 	}
-	if every > math.MaxInt64/burst {
-		return Limit{every: every, full: math.MaxInt64}
+	burst := int64(r.Burst)
+	if burst == 0 {
+		burst = int64(r.N)
 	}
-	return Limit{every: every, full: every * burst}
+	if every > int64(longest)/burst {
+		return closed, errLong
+	}
+	return Limit{every: every, full: every * burst}, nil
+}
+
+// Limit is a Rate made ready: GCRA in whole nanoseconds.
+type Limit struct {
+	every int64 // emission interval: one token's time, rounded up, so that never more than N are admitted per Per
+	full  int64 // the time an empty bucket takes to fill: burst × every
+}
+
+// closed is one token in five years: what an invalid rate becomes, shut and free of overflow.
+var closed = Limit{every: int64(longest), full: int64(longest)}
+
+// NewLimit prepares r. A rate that is not Valid makes a limit of one token in five years.
+func NewLimit(r Rate) Limit {
+	l, _ := r.Limit()
+	return l
+}
+
+// cost is the time that n tokens stand for; beyond reports that even a full bucket does not hold n.
+func (l Limit) cost(n int) (d int64, beyond bool) {
+	if int64(n) > l.full/l.every {
+		return l.full, true
+	}
+	return int64(n) * l.every, false
 }
