@@ -2,81 +2,162 @@ package wire
 
 import (
 	"net"
+	"sync"
 	"time"
 )
 
-// Sender says who sent the closing frame that a session's peer got first.
+// Sender says whose close frame went out.
 type Sender uint8
 
 const (
 	Nobody Sender = iota // no close frame went out
-	Guard                // the wire, by Finish
-	App                  // the library
+	Guard                // the wire's, by Finish
+	App                  // the library's
 )
 
 // Counters is what was on the wire.
 type Counters struct {
-	InMessages, OutMessages int64 // begun: counted at the first frame's header
-	InFrames, OutFrames     int64
-	InBytes, OutBytes       int64 // after the response head, frame headers and control frames included
+	InMessages, OutMessages int64 // complete ones
+	InFrames, OutFrames     int64 // begun: judged, or scanned, control frames included
+	InBytes, OutBytes       int64 // behind the response head, headers and control frames included
 
-	PeerCode   int    // of the peer's close frame; 1005 when it gave none, 0 when there was no close frame
-	PeerReason string // attacker's text, at most 123 bytes, unchecked
+	PeerCode   int    // of the peer's close frame; 1005 when it named none, 0 without a close frame
+	PeerReason string // the attacker's text, at most 123 bytes, unchecked
 	SentCode   int    // likewise of the close frame that went out
 	SentBy     Sender
-	Status     int // of the response head, when the library wrote one
+	Status     int // of the response head, where the library wrote it
 }
 
-// A Conn is the metered connection. It implements net.Conn.
+// A Conn is the metered connection: a net.Conn for the library, and the
+// session's hand on the wire for the guard. Each method may be called at any
+// time, from any goroutine.
+//
+// It has one lock, never held over I/O or over a call of its owner. Who reads
+// or writes the raw connection holds a turn (reading, writing) instead, so
+// that the timer and Finish see a blocked peer rather than wait for it.
 type Conn struct {
-	raw    net.Conn
-	early  []byte
-	limits Limits
-	head   *Head
-	owner  Owner
+	raw   net.Conn
+	owner Owner
+	start time.Time // all times below are counted from here
+
+	mu      sync.Mutex
+	turn    sync.Cond // a turn ends, a pause is over, the session ends
+	limits  Limits
+	deflate bool // negotiated; SetLimits does not change it
+
+	reading, writing bool
+	in               inbound
+	out              outbound
+	head             *head // nil once frames flow
+	passing          bool  // the library answered with another status: nothing is parsed
+
+	timer              *time.Timer
+	armed              time.Duration // when it fires
+	started            bool
+	expiry, lifetime   time.Time
+	pingNext, pingFrom time.Duration // when to ping; since when a ping waits for any frame
+	lastData           time.Duration
+
+	closing   Violation     // who began the closing handshake
+	closeBy   time.Duration // when it is over, or the connection cut
+	finishing bool
+	killed    bool // nothing is waited for any more
+	abrupt    bool // nor a courtesy paid
+	endErr    error
+
+	counters Counters
 }
 
 // New returns a metered connection over raw. Early holds bytes that the peer
 // sent with its handshake; they are copied, metered and read first. With a
 // head the Conn expects the library's response head before any frame, without
 // one frames from the start. Nothing runs before [Conn.Start] or the head.
+//
+// Limits.Deflate counts here alone, and only without a head: with one, the
+// head tells what was negotiated.
 func New(raw net.Conn, early []byte, l Limits, h *Head, o Owner) *Conn {
-	return &Conn{raw: raw, early: append([]byte(nil), early...), limits: l, head: h, owner: o}
+	c := &Conn{raw: raw, owner: o, start: time.Now(), limits: l, deflate: l.Deflate}
+	c.turn.L = &c.mu
+	c.in.rest = append(c.in.rest, early...)
+	c.in.owed = len(early)
+	c.in.messages = newBudget(l.Messages)
+	c.in.bytes = newBudget(l.Bytes)
+	c.in.controls = newBudget(l.Controls)
+	if h != nil {
+		c.head = &head{want: h}
+		c.deflate = false
+	}
+	return c
 }
 
-func (c *Conn) Read(p []byte) (int, error)         { return c.raw.Read(p) }
-func (c *Conn) Write(p []byte) (int, error)        { return c.raw.Write(p) }
-func (c *Conn) Close() error                       { return c.raw.Close() }
-func (c *Conn) LocalAddr() net.Addr                { return c.raw.LocalAddr() }
-func (c *Conn) RemoteAddr() net.Addr               { return c.raw.RemoteAddr() }
-func (c *Conn) SetDeadline(t time.Time) error      { return c.raw.SetDeadline(t) }
-func (c *Conn) SetReadDeadline(t time.Time) error  { return c.raw.SetReadDeadline(t) }
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }
+// SetLimits replaces the limits, from the next frame on.
+func (c *Conn) SetLimits(l Limits) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limits = l
+	now := c.clock()
+	c.in.messages.change(l.Messages, c.start, now)
+	c.in.bytes.change(l.Bytes, c.start, now)
+	c.in.controls.change(l.Controls, c.start, now)
+	if c.started && !c.finishing {
+		c.pingNext = sum(now, jitter(l.Ping))
+		c.rearm()
+	}
+}
 
-// Start arms the session's timer. The owner calls it when the session is open;
-// with a Head the Conn does, before Opened.
-func (c *Conn) Start() {}
+// UnwantData makes the header of any further data frame a DataUnwanted.
+func (c *Conn) UnwantData() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in.unwanted = true
+}
 
-// SetExpiry sets when the session ends with Expired; the zero time: never.
-func (c *Conn) SetExpiry(t time.Time) {}
+// Counters returns what was on the wire so far.
+func (c *Conn) Counters() Counters {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counters
+}
 
-// SetLifetime sets when the session ends with Lifetime; the zero time: never.
-func (c *Conn) SetLifetime(t time.Time) {}
+// LocalAddr returns the raw connection's local address.
+func (c *Conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
 
-// SetLimits replaces the limits from the next frame on.
-func (c *Conn) SetLimits(l Limits) { c.limits = l }
+// RemoteAddr returns the raw connection's peer.
+func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 
-// UnwantData makes the header of any further data frame DataUnwanted.
-func (c *Conn) UnwantData() {}
+// SetDeadline sets the library's deadlines. The guard's own are the timer's
+// and are not touched by it: the earlier one holds.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
 
-// Finish ends the connection, once: a close frame at the next boundary of
-// outbound frames (none with code 0), inbound bytes discarded, half-closed and
-// closed at the peer's close frame, after a second at the latest. It returns
-// at once, and so does a blocked Read or Write.
-func (c *Conn) Finish(code int, reason string) {}
+// SetReadDeadline is as [Conn.SetDeadline].
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.finishing { // from here on the raw connection's deadlines are the guard's
+		return nil
+	}
+	c.in.deadline = t
+	c.turn.Broadcast() // a paused Read looks again
+	return c.raw.SetReadDeadline(t)
+}
 
-// Cut closes the connection at once, without a close frame.
-func (c *Conn) Cut() {}
+// SetWriteDeadline is as [Conn.SetDeadline].
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.finishing {
+		return nil
+	}
+	return c.raw.SetWriteDeadline(t)
+}
 
-// Counters returns what was on the wire so far; it may be called at any time.
-func (c *Conn) Counters() Counters { return Counters{} }
+// clock is the time since New, never zero: zero means "not set". It reads the
+// monotonic clock alone, at half the cost of time.Now.
+func (c *Conn) clock() time.Duration {
+	return time.Since(c.start) + 1
+}
