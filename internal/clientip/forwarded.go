@@ -22,22 +22,18 @@ func cutElement(s string) (rest, last string, more bool) {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {
 		switch {
-		case s[i] == '"' && (!quoted || !escaped(s, i)):
-			quoted = !quoted
+		case s[i] == '"' && !quoted:
+			quoted = true
+		case s[i] == '"' && i > 0 && s[i-1] == '\\':
+			// Part of the string; the quotation mark that opens it has a "="
+			// before it, never a backslash.
+		case s[i] == '"':
+			quoted = false
 		case s[i] == ',' && !quoted:
 			return s[:i], s[i+1:], true
 		}
 	}
 	return "", s, false
-}
-
-// escaped says whether an odd number of backslashes stands before s[i].
-func escaped(s string, i int) bool {
-	n := 0
-	for i-n > 0 && s[i-n-1] == '\\' {
-		n++
-	}
-	return n%2 == 1
 }
 
 // parseElement reads parameter after parameter: token "=" token, or token "="

@@ -35,6 +35,16 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
+// A narrow prefix must not stand between an address and the wide one.
+func TestNestedNetworks(t *testing.T) {
+	for _, list := range [][]string{{"10.1.0.0/16", "10.0.0.0/8"}, {"10.0.0.0/16", "10.0.0.0/8"}, {"10.0.0.0/8", "10.0.0.0"}} {
+		n, errs := clientip.NewNetworks(list...)
+		if errs != nil || !n.Contains(netip.MustParseAddr("10.2.0.1")) || n.String() != "10.0.0.0/8" {
+			t.Errorf("%q: %v, %v", list, n, errs)
+		}
+	}
+}
+
 func TestNetworksFaults(t *testing.T) {
 	const fix = `; write one, as "10.0.0.0/8", "10.0.0.1" or "private"`
 	for _, tc := range []struct {

@@ -252,7 +252,7 @@ const beyondAuthority = `/?#\@%`
 func authorityFault(s string, err error) string {
 	if i := strings.IndexAny(s, beyondAuthority); i >= 0 {
 		switch {
-		case s[i] == '@' || strings.ContainsRune(s, '@') && strings.IndexAny(s, "/?#") < 0:
+		case s[i] == '@' || strings.Contains(s, "@") && !strings.ContainsAny(s, "/?#"):
 			return "has user information"
 		case i == 0:
 			return "has no host"
