@@ -230,9 +230,10 @@ func starFault(scheme, rest string) (wrong, fix string) {
 		// "*example.com" has one likely meaning. "app-*.example.com" has
 		// not: a wider star would admit strangers on a shared domain.
 		tail := strings.TrimLeft(host, "*.")
-		mended := "https://*." + tail
-		if _, _, err := parsePattern(mended); err == nil && host[0] == '*' && !strings.ContainsAny(tail[:1], "-_") {
-			return wrong, write(mended)
+		mended := scheme + "://*." + rest[len(host)-len(tail):]
+		o, star, err := parsePattern(mended)
+		if err == nil && strings.HasPrefix(host, "*") && !strings.ContainsAny(tail[:1], "-_") {
+			return wrong, write(canonical(o, star))
 		}
 		return wrong, `list each name, or write a whole label, as "` + exampleStar + `"`
 	case isDottedQuad(name) || strings.HasPrefix(name, "["):
@@ -271,7 +272,7 @@ func authorityFault(s string, err error) string {
 		return "has no host"
 	case bareErr == nil && strings.Contains(s, ":"):
 		return "has an IPv6 address without brackets"
-	case err == errPattern || len(host) > maxName:
+	case err == errPattern || len(host) > maxName: // all else about a star is said
 		return "has a name longer than 253 bytes"
 	case err == errIPv6:
 		return "has a malformed IPv6 address"
