@@ -3,7 +3,6 @@ package certs
 import (
 	"bytes"
 	"crypto"
-	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -230,10 +229,8 @@ func weakness(leaf *x509.Certificate) string {
 			return "P-224"
 		}
 	case ed25519.PublicKey:
-	case *dsa.PublicKey:
-		return "DSA"
 	default:
-		return fmt.Sprintf("%T", key)
+		return leaf.PublicKeyAlgorithm.String()
 	}
 	return ""
 }
