@@ -33,9 +33,6 @@ func (o *Mark) check(now time.Time) error {
 		if !o.Key.revocable() {
 			return ErrUnsupported
 		}
-		if !o.Until.IsZero() && !o.Until.After(now) {
-			return ErrInvalid
-		}
 		return nil
 	case MarkBan:
 		if !o.Key.bannable() {
@@ -101,8 +98,8 @@ func (v *revocation) raise(m *Memory, o *Mark, now time.Time) {
 	if before.IsZero() {
 		before = now
 	}
-	if until.IsZero() {
-		until = now.Add(markLife)
+	if !until.After(now) {
+		until = now.Add(markLife) // an expired token may still have an open session to end
 	}
 	if v.until <= m.at(now) {
 		*v = revocation{}

@@ -164,7 +164,7 @@ type Redeem struct {
 
 // Mark revokes, bans or lifts a ban, and appends an Event to the feed. Repeating it is harmless.
 //
-// MarkRevoke raises the mark of Key to Before (zero: now) and keeps it until Until (zero: 24 hours). Neither ever moves
+// MarkRevoke raises the mark of Key to Before (zero: now) and keeps it until Until (zero or past: 24 hours). Neither ever moves
 // back. A credential whose IssuedAt lies in the second of Before or earlier is refused; under KeyToken,
 // KeyOIDCSession and KeySession every one is.
 //
