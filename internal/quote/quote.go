@@ -34,7 +34,7 @@ func Cut(s string, max int) string {
 	if len(s) <= max && plain(s) {
 		return s
 	}
-	return string(appendCut(make([]byte, 0, max), s, max))
+	return string(appendCut(make([]byte, 0, room(s, max)), s, max))
 }
 
 // Quoted is Cut with a double quote on each side; both count towards max. Below two bytes it is empty.
@@ -42,11 +42,18 @@ func Quoted(s string, max int) string {
 	if max < 2 {
 		return ""
 	}
-	// A text as long as the limit must not cost the limit when it is short.
-	b := make([]byte, 0, min(max, len(s)+8))
-	b = append(b, '"')
+	b := append(make([]byte, 0, room(s, max)), '"')
 	b = appendCut(b, s, max-2)
 	return string(append(b, '"'))
+}
+
+// room is what the text can need, and one escape more: appendCut writes it before it knows that it does not fit.
+func room(s string, max int) int {
+	const longest = len(`\U0010ffff`)
+	if len(s) < max/longest {
+		return longest*len(s) + longest + 2
+	}
+	return max + longest
 }
 
 // appendCut appends at most max bytes to dst.

@@ -33,7 +33,7 @@ const (
 // Error is why a text was refused.
 type Error struct {
 	Problem Problem
-	Offset  int    // of the first byte that is wrong; -1 when not known
+	Offset  int    // of the first byte that is wrong (of WrongType: behind the value); -1 when not known
 	Name    string // of the member concerned, as sent and uncut; empty when none is
 	Err     error  // from encoding/json or the destination type; may repeat content, so Error leaves it out
 }

@@ -10,32 +10,31 @@ const inlineNames = 16
 // takes over, since an attacker would fill a message with names to make the comparison quadratic. Go's maps are seeded,
 // so names cannot be chosen to collide.
 type seenNames struct {
-	base int // where this object's names begin on the scanner's stack
+	base int // where this object's names begin among those of the open objects
 	set  map[string]struct{}
 }
 
-func (n *seenNames) again(s *scanner, name []byte) bool {
+func (n *seenNames) add(names [][]byte, name []byte) (_ [][]byte, dup bool) {
 	if n.set != nil {
 		if _, dup := n.set[string(name)]; dup {
-			return true
+			return names, true
 		}
 		n.set[string(name)] = struct{}{}
-		return false
+		return names, false
 	}
-	own := s.names[n.base:]
+	own := names[n.base:]
 	for _, other := range own {
 		if bytes.Equal(other, name) {
-			return true
+			return names, true
 		}
 	}
 	if len(own) < inlineNames {
-		s.names = append(s.names, name)
-		return false
+		return append(names, name), false
 	}
 	n.set = make(map[string]struct{}, 4*inlineNames)
 	for _, other := range own {
 		n.set[string(other)] = struct{}{}
 	}
 	n.set[string(name)] = struct{}{}
-	return false
+	return names, false
 }

@@ -10,17 +10,17 @@ import (
 // maxDepth is where encoding/json gives up.
 const maxDepth = 10_000
 
-// A scanner walks one text once. With build it also returns the value; then the maps it builds tell duplicates.
+// A scanner walks one text once. With build it also returns the value; then the maps it builds tell duplicates. Without,
+// the names of the open objects are handed down as a parameter, so that a small text needs no memory at all.
 type scanner struct {
 	p       []byte
 	i       int
 	depth   int // levels left
 	members int // members left; -1 for no bound
 	build   bool
-	names   [][]byte // of the open objects, outermost first
 }
 
-func (s *scanner) run(l Limits, sh *shape) (any, error) {
+func (s *scanner) run(l Limits, sh *shape, names [][]byte) (any, error) {
 	s.limit(l)
 	if bytes.HasPrefix(s.p, []byte("\xEF\xBB\xBF")) {
 		return nil, &Error{Problem: ByteOrder}
@@ -33,7 +33,7 @@ func (s *scanner) run(l Limits, sh *shape) (any, error) {
 	if s.i == len(s.p) {
 		return nil, s.fail(Empty)
 	}
-	v, err := s.value(sh)
+	v, err := s.value(sh, names)
 	if err != nil {
 		return nil, err
 	}
@@ -55,15 +55,15 @@ func (s *scanner) limit(l Limits) {
 	}
 }
 
-func (s *scanner) value(sh *shape) (any, error) {
+func (s *scanner) value(sh *shape, names [][]byte) (any, error) {
 	if s.i == len(s.p) {
 		return nil, s.fail(Truncated)
 	}
 	switch c := s.p[s.i]; {
 	case c == '{':
-		return s.object(sh)
+		return s.object(sh, names)
 	case c == '[':
-		return s.array(sh)
+		return s.array(sh, names)
 	case c == '"':
 		raw, err := s.text()
 		if err != nil || !s.build {
@@ -82,7 +82,7 @@ func (s *scanner) value(sh *shape) (any, error) {
 	return nil, s.fail(Syntax)
 }
 
-func (s *scanner) object(sh *shape) (any, error) {
+func (s *scanner) object(sh *shape, names [][]byte) (any, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -90,10 +90,12 @@ func (s *scanner) object(sh *shape) (any, error) {
 	if s.build {
 		m = make(map[string]any)
 	}
-	seen := seenNames{base: len(s.names)}
+	seen := seenNames{base: len(names)}
 	for first := true; ; first = false {
 		if done, err := s.next('}', first); done || err != nil {
-			s.names = s.names[:seen.base]
+			if !s.build {
+				return nil, err
+			}
 			return m, err
 		}
 		at := s.i
@@ -105,14 +107,18 @@ func (s *scanner) object(sh *shape) (any, error) {
 			return nil, &Error{Problem: TooMany, Offset: at}
 		}
 		s.members--
-		if _, dup := m[string(name)]; dup || !s.build && seen.again(s, name) {
+		_, dup := m[string(name)]
+		if !s.build {
+			names, dup = seen.add(names, name)
+		}
+		if dup {
 			return nil, &Error{Problem: Duplicate, Offset: at, Name: string(name)}
 		}
 		inner, problem := sh.member(name)
 		if problem != "" {
 			return nil, &Error{Problem: problem, Offset: at, Name: string(name)}
 		}
-		v, err := s.value(inner)
+		v, err := s.value(inner, names)
 		if err != nil {
 			return nil, err
 		}
@@ -122,16 +128,19 @@ func (s *scanner) object(sh *shape) (any, error) {
 	}
 }
 
-func (s *scanner) array(sh *shape) (any, error) {
+func (s *scanner) array(sh *shape, names [][]byte) (any, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	list := []any{}
 	for first := true; ; first = false {
 		if done, err := s.next(']', first); done || err != nil {
+			if !s.build {
+				return nil, err
+			}
 			return list, err
 		}
-		v, err := s.value(sh.element())
+		v, err := s.value(sh.element(), names)
 		if err != nil {
 			return nil, err
 		}

@@ -103,7 +103,9 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-func ownDecoding(t reflect.Type) bool { return t.Implements(jsonUnmarshaler) || t.Implements(textUnmarshaler) }
+func ownDecoding(t reflect.Type) bool {
+	return t.Implements(jsonUnmarshaler) || t.Implements(textUnmarshaler)
+}
 
 // memberTypes is encoding/json's rule for which field a name means: the least nested one wins, then the one named by a
 // tag; where two are left, the name means nothing.

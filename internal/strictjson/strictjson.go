@@ -26,15 +26,15 @@ const DefaultDepth = 32
 // Check reports whether p is one well-formed value within l. Its error is an *Error.
 func Check(p []byte, l Limits) error {
 	var room [inlineNames][]byte
-	s := scanner{p: p, names: room[:0]}
-	_, err := s.run(l, nil)
+	s := scanner{p: p}
+	_, err := s.run(l, nil, room[:0])
 	return err
 }
 
 // Decode returns the value of p as encoding/json would, with numbers as json.Number. Its error is an *Error.
 func Decode(p []byte, l Limits) (any, error) {
 	s := scanner{p: p, build: true}
-	return s.run(l, nil)
+	return s.run(l, nil, nil)
 }
 
 // Object is Decode for texts that must be an object.
@@ -62,8 +62,8 @@ func Unmarshal(p []byte, v any, l Limits) error {
 		return &Error{Problem: Destination, Offset: -1, Err: &json.InvalidUnmarshalError{Type: reflect.TypeOf(v)}}
 	}
 	var room [inlineNames][]byte
-	s := scanner{p: p, names: room[:0]}
-	if _, err := s.run(l, shapeOf(dst)); err != nil {
+	s := scanner{p: p}
+	if _, err := s.run(l, shapeOf(dst), room[:0]); err != nil {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(p))
