@@ -15,6 +15,7 @@ func TestCutEscapesWhatIsNotPlain(t *testing.T) {
 		{"plain", "https://app.example.com", "https://app.example.com"},
 		{"letters of any script", "Grüße 世界 привет 🙂", "Grüße 世界 привет 🙂"},
 		{"replacement character itself", "\uFFFD", "\uFFFD"},
+		{"replacement character beside an escape", "\uFFFD\n", "\uFFFD\\n"},
 		{"empty", "", ""},
 		{"U-03 CR LF", "a\r\nlevel=INFO", `a\r\nlevel=INFO`},
 		{"U-03 ESC", "\x1b[2J", `\x1b[2J`},
