@@ -1,0 +1,36 @@
+# make test        everything: what is missing is installed, then linters, the tests of all modules, a few seconds of fuzzing
+# make lint        gofmt, go vet, staticcheck
+# make fuzz        each fuzz target for FUZZTIME (60s)
+# make bench       the benchmarks of all modules
+# make vuln        govulncheck over all modules
+# make quickstart  the secured chat on https://localhost:8443
+
+FUZZTIME ?= 60s
+modules = $(shell find . -name node_modules -prune -o -name testdata -prune -o -name go.mod -printf '%h\n' | sort)
+
+# A browser that is missing is a failure here, not something to leave out.
+export WSS_REQUIRE_CHROMIUM = 1
+
+.PHONY: test lint fuzz bench vuln quickstart bin/testrun
+
+test: bin/testrun
+	@bin/testrun -fuzztime=3s -fuzztotal=4m
+
+lint: bin/testrun
+	@bin/testrun -only=lint
+
+fuzz: bin/testrun
+	@bin/testrun -only=fuzz -fuzztime=$(FUZZTIME)
+
+bench:
+	@set -e; for m in $(modules); do echo "== $$m"; go -C $$m test -run='^$$' -bench=. -benchmem ./...; done
+
+vuln:
+	@set -e; for m in $(modules); do echo "== $$m"; go -C $$m run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...; done
+
+quickstart:
+	@go run ./examples/quickstart
+
+bin/testrun:
+	@scripts/prepare
+	@go build -buildvcs=false -o $@ ./internal/testrun
