@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +128,17 @@ func TestReload(t *testing.T) {
 			t.Errorf("leaf %d, want 2", got)
 		}
 		close(hold)
+	})
+	bubble("T-13 a thousand handshakes at once start one look", func(t *testing.T) {
+		w := watch(t, 365*day)
+		time.Sleep(time.Minute)
+		before := runtime.NumGoroutine()
+		for range 1000 {
+			w.serial()
+			if n := runtime.NumGoroutine() - before; n > 1 {
+				t.Fatalf("%d goroutines look at the files", n)
+			}
+		}
 	})
 	bubble("T-13 broken files: the old pair serves on, told once", func(t *testing.T) {
 		w := watch(t, 365*day)

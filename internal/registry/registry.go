@@ -178,9 +178,6 @@ func (t *Table[S]) Len() int {
 }
 
 func (t *Table[S]) find(index int, key string) []S {
-	if key == "" {
-		return nil
-	}
 	h := maphash.String(t.seed, key)
 	sh := &t.by[index][h%shards]
 	sh.mu.Lock()
