@@ -186,7 +186,7 @@ func TestResponsesThatNoServerShouldSend(t *testing.T) {
 		{"short body", "HTTP/1.1 403 X\r\nContent-Length: 9\r\n\r\nab", 0, ""},
 		{"not HTTP", "SSH-2.0-x\r\n\r\n", 0, ""},
 		{"negative length", "HTTP/1.1 403 X\r\nContent-Length: -1\r\n\r\n", 0, ""},
-		{"endless head", "HTTP/1.1 403 X\r\nA: " + strings.Repeat("a", 100<<10), 0, ""},
+		{"endless head", "HTTP/1.1 403 X\r\nA: " + strings.Repeat("a", 100<<10) + "\r\n\r\n", 0, ""},
 		{"endless body", "HTTP/1.1 403 X\r\n\r\n" + strings.Repeat("a", 2<<20), 0, ""},
 		{"cut head", "HTTP/1.1 403 X\r\nA", 0, ""},
 		{"nothing", "", 0, ""},
