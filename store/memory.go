@@ -17,6 +17,7 @@ import (
 // Nothing runs in the background: what has lapsed is not seen any more, and goes when something new comes.
 type Memory struct {
 	base     time.Time
+	bounds   bounds
 	rates    *limit.Cells
 	replays  *limit.Seen
 	shards   [shardCount]shard
@@ -24,29 +25,38 @@ type Memory struct {
 	nodes    nodes
 	feed     feed
 
-	kept       atomic.Int64 // leases, marks, logout ids, tickets
-	bytes      atomic.Int64 // of ticket data
+	kept       atomic.Int64
+	bytes      atomic.Int64
 	lostBans   atomic.Uint64
 	lastSweep  atomic.Int64
 	beatsSwept atomic.Uint64
 }
 
+// bounds is how much a Memory holds.
+type bounds struct {
+	rates   int
+	replays int
+	bans    int
+	kept    int // leases, marks, logout ids, tickets
+	bytes   int // of ticket data in all
+}
+
+var defaultBounds = bounds{rates: 1 << 20, replays: 100_000, bans: 1 << 18, kept: 1<<20 - 1<<18, bytes: 64 << 20}
+
 const (
 	shardCount = 64
-	maxRates   = 1 << 20
-	maxReplays = 100_000
-	maxBans    = 1 << 18
-	maxKept    = 1<<20 - maxBans
-	maxBytes   = 64 << 20 // of ticket data in all
-	maxTicket  = 16 << 10 // of one ticket
+	maxTicket  = 16 << 10 // bytes of data of one ticket
 )
 
 // NewMemory returns an empty store.
-func NewMemory() *Memory {
+func NewMemory() *Memory { return newMemory(defaultBounds) }
+
+func newMemory(b bounds) *Memory {
 	m := &Memory{
 		base:    time.Now(),
-		rates:   limit.NewCells(maxRates),
-		replays: limit.NewSeen(maxReplays),
+		bounds:  b,
+		rates:   limit.NewCells(b.rates),
+		replays: limit.NewSeen(b.replays),
 	}
 	for i := range m.shards {
 		m.shards[i].records = make(map[Key]*record)
@@ -249,7 +259,7 @@ func (m *Memory) sweep(t int64) bool {
 
 // reserve takes one of the places that are never forgotten.
 func (m *Memory) reserve() bool {
-	if m.kept.Add(1) > maxKept {
+	if m.kept.Add(1) > int64(m.bounds.kept) {
 		m.kept.Add(-1)
 		return false
 	}

@@ -69,7 +69,7 @@ func (m *Memory) markKey(o *Mark, now time.Time) {
 	case MarkBan:
 		r := s.record(o.Key)
 		if r.banPlace < 0 {
-			if len(s.bans) >= maxBans/shardCount {
+			if len(s.bans) >= m.bounds.bans/shardCount {
 				m.evictBan(s, t)
 			}
 			r.banPlace = len(s.bans)

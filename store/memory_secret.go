@@ -124,7 +124,7 @@ func (m *Memory) tryKeep(x sum, data []byte, ttl time.Duration, t int64) (first 
 	if !m.reserve() {
 		return false, ErrFull
 	}
-	if m.bytes.Add(int64(len(data))) > maxBytes {
+	if m.bytes.Add(int64(len(data))) > int64(m.bounds.bytes) {
 		m.bytes.Add(-int64(len(data)))
 		m.kept.Add(-1)
 		return false, ErrFull

@@ -105,6 +105,9 @@ func (c *Cells) Take(h Hash, l Limit, n int, now time.Time) (ok bool, retry time
 		}
 		next := max(arrival(s), t) + cost
 		if wait := next - t - l.full; wait > 0 {
+			if x.state.Load() != s {
+				continue
+			}
 			return false, time.Duration(wait)
 		}
 		if x.state.CompareAndSwap(s, pack(next, s)) {
@@ -177,7 +180,8 @@ func (c *Cells) places(h uint64) (first, second uint64) {
 	return first, second
 }
 
-// find returns the cell of h with a state that was read while h owned it, or nil.
+// find returns the cell of h and its state, or nil. The state was h's if it is still the cell's: whoever acts on it
+// swaps it or looks again.
 func (c *Cells) find(h uint64) (*cell, uint64) {
 	h = max(h, 1)
 	first, second := c.places(h)
@@ -189,7 +193,7 @@ func (c *Cells) find(h uint64) (*cell, uint64) {
 			}
 		}
 		s := x.state.Load()
-		if s&stateLocked == 0 && x.print.Load() == h && x.state.Load() == s {
+		if s&stateLocked == 0 && x.print.Load() == h {
 			return x, s
 		}
 		runtime.Gosched() // its owner is changing: look again

@@ -14,11 +14,16 @@ import (
 )
 
 // Run checks everything that the store package promises of a Store. Each row opens a store of its own, which must be
-// empty; open registers its clean-up with t. Time passes for real, a few seconds in all.
+// empty; open registers its clean-up with t. Time passes for real, so the rows run in parallel: about three seconds.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
-	for _, r := range rows() {
-		t.Run(r.name, func(t *testing.T) { r.run(&bench{T: t, s: open(t)}) })
-	}
+	t.Run("rows", func(t *testing.T) { // returns when all have run
+		for _, r := range rows() {
+			t.Run(r.name, func(t *testing.T) {
+				t.Parallel()
+				r.run(&bench{T: t, s: open(t)})
+			})
+		}
+	})
 }
 
 // RunInBubble is Run with each row in a testing/synctest bubble, for stores that need no network: no time passes.

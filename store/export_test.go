@@ -1,0 +1,23 @@
+package store
+
+// NewSmallMemory is a Memory that is full soon: kept leases, marks, logout ids and tickets, and 64 × bans bans.
+func NewSmallMemory(kept, bans int) *Memory {
+	return newMemory(bounds{rates: 1 << 10, replays: 100, bans: bans * shardCount, kept: kept, bytes: 1 << 20})
+}
+
+// Kept is how many places are taken that are never forgotten.
+func (m *Memory) Kept() int { return int(m.kept.Load()) }
+
+// Entries counts what is in memory, lapsed or not.
+func (m *Memory) Entries() (records, bans, secrets int) {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		records, bans, secrets = records+len(s.records), bans+len(s.bans), secrets+len(s.secrets)
+		if len(s.records) != len(s.order) || len(s.secrets) != len(s.secretsIn) {
+			panic("a list and its index differ")
+		}
+		s.mu.Unlock()
+	}
+	return records, bans, secrets
+}

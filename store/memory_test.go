@@ -1,0 +1,512 @@
+package store_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wssecure/wssecure/store"
+)
+
+var (
+	client = store.Address(netip.MustParsePrefix("198.51.100.7/32"))
+	user   = store.Subject("https://id.example.com", "alice")
+	ctx    = context.Background()
+)
+
+func address(i int) store.Key {
+	var a [4]byte
+	binary.BigEndian.PutUint32(a[:], uint32(i))
+	return store.Address(netip.PrefixFrom(netip.AddrFrom4(a), 32))
+}
+
+func admit(t *testing.T, m *store.Memory, a store.Admit) store.Verdict {
+	t.Helper()
+	if err := m.Do(ctx, &a); err != nil || a.Err != nil {
+		t.Fatalf("Admit: %v, %v", err, a.Err)
+	}
+	return a.Verdict
+}
+
+func mark(t *testing.T, m *store.Memory, o store.Mark) {
+	t.Helper()
+	if err := m.Do(ctx, &o); err != nil || o.Err != nil {
+		t.Fatalf("Mark: %v, %v", err, o.Err)
+	}
+}
+
+func TestL21BansDoubleToAnHourAndForgetAfterAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory()
+		failure := store.Mark{Key: client, Kind: store.MarkBan, Base: time.Minute, Max: time.Hour}
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+			want *= time.Minute
+			mark(t, m, failure)
+			time.Sleep(want / 2)
+			mark(t, m, failure) // a running ban is not raised
+			if v := admit(t, m, store.Admit{Key: client}); v.Refused != store.Banned || v.RetryAfter != want/2 {
+				t.Fatalf("got %+v, want half of %v left", v, want)
+			}
+			time.Sleep(want / 2)
+			if v := admit(t, m, store.Admit{Key: client}); v.Refused != store.None {
+				t.Fatalf("banned beyond %v", want)
+			}
+			time.Sleep(time.Hour - 1) // the level is remembered for an hour
+		}
+		time.Sleep(1)
+		mark(t, m, failure)
+		if v := admit(t, m, store.Admit{Key: client}); v.RetryAfter != time.Minute {
+			t.Errorf("RetryAfter = %v an hour after the last ban, want a minute", v.RetryAfter)
+		}
+	})
+}
+
+func TestBanLengthsDoNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory()
+		const most = 1<<63 - 1
+		mark(t, m, store.Mark{Key: client, Kind: store.MarkBan, Base: most, Max: most})
+		mark(t, m, store.Mark{Key: user, Kind: store.MarkBan, Until: time.Unix(1<<40, 0)})
+		time.Sleep(50 * 365 * 24 * time.Hour)
+		for _, k := range []store.Key{client, user} {
+			if v := admit(t, m, store.Admit{Key: k}); v.Refused != store.Banned || v.RetryAfter <= 0 {
+				t.Errorf("%+v: %+v", k, v)
+			}
+		}
+	})
+}
+
+func TestMarkOutlivesAnExpiredToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, k := store.NewMemory(), store.TokenID("i", "j")
+		mark(t, m, store.Mark{Key: k, Kind: store.MarkRevoke, Until: time.Now().Add(-time.Hour)})
+		time.Sleep(24*time.Hour - 1)
+		if v := admit(t, m, store.Admit{Key: k}); v.Refused != store.Revoked {
+			t.Errorf("got %+v, want revoked for a day", v)
+		}
+		time.Sleep(1)
+		if v := admit(t, m, store.Admit{Key: k}); v.Refused != store.None {
+			t.Errorf("got %+v after a day", v)
+		}
+	})
+}
+
+func TestFeedGap(t *testing.T) {
+	m := store.NewMemory()
+	const size = 1 << 16
+	more := func(n int) {
+		for range n {
+			mark(t, m, store.Mark{Key: store.Session("id"), Kind: store.MarkRevoke})
+		}
+	}
+	count := func(after store.Cursor) (n int, err error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var tail store.Beat
+		tail.Node, tail.TTL = 1, time.Hour
+		if err := m.Do(ctx, &tail); err != nil {
+			t.Fatal(err)
+		}
+		err = m.Follow(ctx, after, func(e store.Event) {
+			if n++; e.Cursor == tail.Tail {
+				cancel()
+			}
+		})
+		return n, err
+	}
+	more(size)
+	if n, err := count(store.Cursor{}); n != size || !errors.Is(err, context.Canceled) {
+		t.Fatalf("%d events, %v", n, err)
+	}
+	more(1)
+	if n, err := count(store.Cursor{}); n != 0 || !errors.Is(err, store.ErrGap) {
+		t.Errorf("the first event is gone, yet %d events, %v", n, err)
+	}
+	var first store.Cursor
+	for c := range uint64(2) {
+		first.Seq = c
+	}
+	// A cursor at the last event that is gone misses nothing. Seqs count from 1, times are not far apart.
+	first.Milli = uint64(time.Now().UnixMilli()) + 1000
+	if err := func() error {
+		ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		return m.Follow(ctx, first, func(store.Event) { t.Error("an event after the newest") })
+	}(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Follow from beyond the newest = %v", err)
+	}
+}
+
+func TestSlowFollowerIsToldOfTheGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory()
+		gate, done := make(chan struct{}), make(chan error, 1)
+		go func() { done <- m.Follow(t.Context(), store.Cursor{}, func(store.Event) { <-gate }) }()
+		for range 1<<16 + 100 {
+			mark(t, m, store.Mark{Key: store.Session("id"), Kind: store.MarkRevoke})
+			if m == nil {
+				return
+			}
+		}
+		synctest.Wait()
+		close(gate)
+		if err := <-done; !errors.Is(err, store.ErrGap) {
+			t.Errorf("Follow = %v, want ErrGap", err)
+		}
+	})
+}
+
+func TestFullOfWhatIsNeverForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewSmallMemory(100, 1)
+		lease := func(i int) *store.Admit {
+			return &store.Admit{Key: user, Cap: 1000, Node: 1, Conn: uint64(i), Hold: time.Hour}
+		}
+		for i := range 50 {
+			m.Do(ctx, lease(i))
+			m.Do(ctx, &store.Put{Ticket: strconv.Itoa(i), TTL: time.Minute})
+		}
+		last := lease(99)
+		last.Bucket, last.Rate, last.N = "r", store.Rate{N: 1, Per: time.Hour, Burst: 1}, 1
+		put := store.Put{Ticket: "t", TTL: time.Minute}
+		jti := store.Claim{Space: store.SpaceLogout, Value: "jti", TTL: time.Minute}
+		revoke := store.Mark{Key: store.TokenID("i", "j"), Kind: store.MarkRevoke}
+		m.Do(ctx, last, &put, &jti, &revoke)
+		for _, err := range []error{last.Err, put.Err, jti.Err, revoke.Err} {
+			if !errors.Is(err, store.ErrFull) {
+				t.Errorf("got %v, want ErrFull", err)
+			}
+		}
+		if jti.First {
+			t.Error("a claim that found no room was first")
+		}
+		// Bans, rates and handshake keys have places of their own.
+		mark(t, m, store.Mark{Key: client, Kind: store.MarkBan, Base: time.Minute})
+		nonce := store.Claim{Space: store.SpaceHandshakeKey, Value: "n", TTL: time.Minute}
+		if m.Do(ctx, &nonce); !nonce.First || nonce.Err != nil {
+			t.Errorf("handshake key: %+v", nonce)
+		}
+		// What has lapsed makes room, wherever it lies.
+		time.Sleep(time.Minute)
+		if m.Do(ctx, last, &put, &jti, &revoke); last.Err != nil || last.Verdict.Refused != store.None || put.Err != nil || !jti.First || revoke.Err != nil {
+			t.Errorf("after a minute: %v %v %v %v", last.Err, put.Err, jti.Err, revoke.Err)
+		}
+		if last.Verdict.Held != 51 {
+			t.Errorf("Held = %d, want all 50 and this one: leases stay", last.Verdict.Held)
+		}
+	})
+}
+
+func TestTicketDataIsBounded(t *testing.T) {
+	m := store.NewSmallMemory(1000, 1)
+	large := make([]byte, 16<<10)
+	for i := range 64 {
+		p := store.Put{Ticket: strconv.Itoa(i), Data: large, TTL: time.Minute}
+		if m.Do(ctx, &p); p.Err != nil {
+			t.Fatalf("ticket %d: %v", i, p.Err)
+		}
+	}
+	over := store.Put{Ticket: "over", Data: large, TTL: time.Minute}
+	huge := store.Put{Ticket: "huge", Data: make([]byte, 16<<10+1), TTL: time.Minute}
+	if m.Do(ctx, &over, &huge); !errors.Is(over.Err, store.ErrFull) || !errors.Is(huge.Err, store.ErrInvalid) {
+		t.Errorf("got %v and %v", over.Err, huge.Err)
+	}
+	m.Do(ctx, &store.Redeem{Ticket: "0"})
+	if m.Do(ctx, &over); over.Err != nil {
+		t.Errorf("a redeemed ticket's bytes are free again, yet %v", over.Err)
+	}
+}
+
+func TestBansYieldOnlyToBansThatLastLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewSmallMemory(100, 16)
+		const places = 16 * 64
+		long := store.Mark{Key: client, Kind: store.MarkBan, Base: time.Hour}
+		mark(t, m, long)
+		for i := range 10 * places {
+			mark(t, m, store.Mark{Key: address(i), Kind: store.MarkBan, Base: time.Minute})
+		}
+		// A flood of rates, claims and tickets takes no ban's place.
+		for i := range 5000 {
+			m.Do(ctx, &store.Admit{Key: address(1 << 20 * i), Bucket: "r", Rate: store.Rate{N: 1, Per: time.Hour}, N: 1},
+				&store.Claim{Space: store.SpaceHandshakeKey, Value: strconv.Itoa(i), TTL: time.Hour},
+				&store.Put{Ticket: strconv.Itoa(i), TTL: time.Hour})
+		}
+		_, bans, _ := m.Entries()
+		if bans > places || bans < places/2 {
+			t.Errorf("%d bans in %d places", bans, places)
+		}
+		if v := admit(t, m, store.Admit{Key: client}); v.Refused != store.Banned {
+			t.Error("the longest ban gave way to shorter ones")
+		}
+		if m.Evictions() == 0 {
+			t.Error("no eviction counted")
+		}
+	})
+}
+
+func TestNetworksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory()
+		network := func(i int) store.Key {
+			return store.Network(netip.PrefixFrom(address(i<<8).Prefix.Addr(), 24))
+		}
+		full := func(i int) error {
+			o := store.Mark{Key: network(i), Kind: store.MarkRevoke, Until: time.Now().Add(time.Hour)}
+			m.Do(ctx, &o)
+			return o.Err
+		}
+		for i := range 4096 {
+			if err := full(i); err != nil {
+				t.Fatalf("network %d: %v", i, err)
+			}
+			if i == 10 { // copying thousands thousands of times would be slow: the rest at once, below
+				break
+			}
+		}
+		fill := 4096 - 11
+		for i := range fill {
+			if err := full(11 + i); err != nil {
+				t.Fatalf("network %d: %v", 11+i, err)
+			}
+		}
+		if err := full(4096); !errors.Is(err, store.ErrFull) {
+			t.Errorf("network 4,097: %v, want ErrFull", err)
+		}
+		if err := full(7); err != nil {
+			t.Errorf("raising one that is there: %v", err)
+		}
+		time.Sleep(2 * time.Hour)
+		if err := full(4096); err != nil {
+			t.Errorf("after all have lapsed: %v", err)
+		}
+	})
+}
+
+func TestNothingStaysBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory()
+		for i := range 2000 {
+			k := store.Subject("i", strconv.Itoa(i))
+			a := store.Admit{Key: k, Cap: 3, Node: 1, Conn: uint64(i), Hold: time.Hour}
+			m.Do(ctx, &a, &store.Release{Key: k, Node: 1, Conn: uint64(i)})
+			m.Do(ctx, &store.Put{Ticket: strconv.Itoa(i), TTL: time.Minute}, &store.Redeem{Ticket: strconv.Itoa(i)})
+		}
+		if records, _, secrets := m.Entries(); records != 0 || secrets != 0 || m.Kept() != 0 {
+			t.Errorf("released and redeemed: %d records, %d secrets, %d kept", records, secrets, m.Kept())
+		}
+		for i := range 2000 {
+			k := store.Subject("i", strconv.Itoa(i))
+			m.Do(ctx, &store.Admit{Key: k, Cap: 3, Node: 1, Conn: uint64(i), Hold: time.Minute},
+				&store.Mark{Key: k, Kind: store.MarkRevoke, Until: time.Now().Add(time.Minute)},
+				&store.Mark{Key: address(i), Kind: store.MarkBan, Base: time.Minute},
+				&store.Put{Ticket: strconv.Itoa(i), TTL: time.Minute},
+				&store.Claim{Space: store.SpaceLogout, Value: strconv.Itoa(i), TTL: time.Minute})
+		}
+		if m.Kept() != 8000 {
+			t.Errorf("%d kept, want 8,000", m.Kept())
+		}
+		time.Sleep(2 * time.Hour)
+		for range 64 { // a Beat a second sweeps a shard each
+			m.Do(ctx, &store.Beat{Node: 2, TTL: 5 * time.Second})
+		}
+		if records, bans, secrets := m.Entries(); records != 0 || bans != 0 || secrets != 0 || m.Kept() != 0 {
+			t.Errorf("lapsed: %d records, %d bans, %d secrets, %d kept", records, bans, secrets, m.Kept())
+		}
+	})
+}
+
+func TestLapsedEntriesGoAsNewOnesCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory()
+		for i := range 20_000 {
+			m.Do(ctx, &store.Put{Ticket: strconv.Itoa(i), TTL: time.Second},
+				&store.Mark{Key: address(i), Kind: store.MarkBan, Base: time.Second},
+				&store.Mark{Key: store.TokenID("i", strconv.Itoa(i)), Kind: store.MarkRevoke, Until: time.Now().Add(time.Second)})
+			time.Sleep(20 * time.Second)
+		}
+		// An hour's bans (their level is remembered) are 180; a second's tickets and marks one.
+		if records, bans, secrets := m.Entries(); records > 1000 || bans > 600 || secrets > 300 {
+			t.Errorf("%d records, %d bans, %d secrets", records, bans, secrets)
+		}
+	})
+}
+
+func TestPeekChangesNothing(t *testing.T) {
+	m := store.NewMemory()
+	rate := store.Rate{N: 1, Per: time.Hour, Burst: 1}
+	a := store.Admit{Key: user, Bucket: "r", Rate: rate, N: 1, Cap: 1, Node: 1, Conn: 1, Hold: time.Hour}
+	c := store.Claim{Space: store.SpaceHandshakeKey, Value: "n", TTL: time.Hour}
+	j := store.Claim{Space: store.SpaceLogout, Value: "j", TTL: time.Hour}
+	m.Do(ctx, &store.Put{Ticket: "t", Data: []byte("x"), TTL: time.Hour})
+	r := store.Redeem{Ticket: "t"}
+	for range 3 {
+		m.Peek(&a, &c, &j, &r)
+		if a.Verdict != (store.Verdict{}) || a.Err != nil || !c.First || !j.First || !r.OK || string(r.Data) != "x" {
+			t.Fatalf("%+v %+v %+v %+v", a, c, j, r)
+		}
+	}
+	if records, _, _ := m.Entries(); records != 0 {
+		t.Error("Peek left a record")
+	}
+	m.Do(ctx, &a, &c, &j, &r)
+	if a.Verdict.Refused != store.None || !c.First || !j.First || !r.OK {
+		t.Fatalf("%+v %+v %+v %+v", a, c, j, r)
+	}
+	m.Peek(&c, &j, &r)
+	if c.First || j.First || r.OK {
+		t.Errorf("%+v %+v %+v", c, j, r)
+	}
+	a.Conn = 2
+	for _, want := range []store.Refusal{store.OverRate, store.Revoked, store.Banned} {
+		if m.Peek(&a); a.Verdict.Refused != want || a.Verdict.Held != 1 {
+			t.Errorf("Peek = %+v, want %v", a.Verdict, want)
+		}
+		mark(t, m, map[store.Refusal]store.Mark{
+			store.OverRate: {Key: user, Kind: store.MarkRevoke},
+			store.Revoked:  {Key: user, Kind: store.MarkBan, Base: time.Hour},
+			store.Banned:   {Key: user, Kind: store.MarkUnban},
+		}[want])
+	}
+	a.Rate, a.IssuedAt = store.Rate{}, time.Now().Add(time.Hour)
+	if m.Peek(&a); a.Verdict.Refused != store.OverCap {
+		t.Errorf("Peek = %+v, want over cap", a.Verdict)
+	}
+	for _, op := range []interface {
+		store.Op
+	}{&store.Mark{Key: user, Kind: store.MarkBan, Base: time.Hour}, &store.Release{Key: user, Node: 1, Conn: 1}, &store.Put{Ticket: "p", TTL: time.Hour}, &store.Beat{Node: 1, TTL: time.Hour}} {
+		m.Peek(op)
+	}
+	if m.Peek(&a); a.Verdict.Refused != store.OverCap {
+		t.Errorf("an operation that Peek does not know changed something: %+v", a.Verdict)
+	}
+}
+
+func TestEpochsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory()
+		m.Do(ctx, &store.Beat{Node: 1, TTL: time.Second})
+		m.Do(ctx, &store.Admit{Key: user, Cap: 1, Node: 1, Conn: 1, Hold: 24 * time.Hour})
+		time.Sleep(time.Minute)
+		for i := range 5000 {
+			b := store.Beat{Node: store.NodeID(i + 2), TTL: time.Second}
+			if m.Do(ctx, &b); b.Err != nil {
+				t.Fatalf("epoch %d: %v", i, b.Err)
+			}
+			time.Sleep(time.Second)
+		}
+		// The first epoch has long been forgotten, and its lease with it.
+		if v := admit(t, m, store.Admit{Key: user, Cap: 1, Node: 9999, Conn: 1, Hold: time.Hour}); v.Refused != store.None {
+			t.Errorf("got %+v: the lease of a forgotten epoch still counts", v)
+		}
+	})
+}
+
+func TestParallelUseOfEverything(t *testing.T) {
+	m := store.NewSmallMemory(200, 2)
+	following, cancel := context.WithCancel(ctx)
+	var group, followers sync.WaitGroup
+	followers.Go(func() { m.Follow(following, store.Cursor{}, func(store.Event) {}) })
+	for worker := range 8 {
+		group.Go(func() {
+			for i := range 500 {
+				k, id := store.Subject("i", strconv.Itoa(i%7)), strconv.Itoa(i%11)
+				network := store.Network(netip.PrefixFrom(address(i%5<<24).Prefix.Addr(), 8))
+				m.Do(ctx,
+					&store.Admit{Key: k, Bucket: "r", Rate: store.Rate{N: 1000, Per: time.Second}, N: 1, Cap: 5, Node: store.NodeID(worker + 1), Conn: uint64(i), Hold: time.Minute},
+					&store.Admit{Key: address(i % 5 << 24), Bucket: "r", Rate: store.Rate{N: 1000, Per: time.Second}},
+					&store.Mark{Key: network, Kind: store.MarkBan + store.MarkKind(i%2), Base: time.Millisecond},
+					&store.Mark{Key: address(i), Kind: store.MarkBan, Base: time.Millisecond},
+					&store.Mark{Key: store.TokenID("i", id), Kind: store.MarkRevoke, Until: time.Now().Add(time.Millisecond)},
+					&store.Put{Ticket: id, TTL: time.Millisecond}, &store.Redeem{Ticket: id, Keep: i%2 == 0},
+					&store.Claim{Space: store.SpaceLogout, Value: id, TTL: time.Millisecond * time.Duration(i%2)},
+					&store.Beat{Node: store.NodeID(worker + 1), TTL: time.Second * time.Duration(i%3)},
+					&store.Release{Key: k, Node: store.NodeID(worker + 1), Conn: uint64(i)})
+			}
+		})
+	}
+	group.Wait()
+	cancel()
+	followers.Wait()
+	for worker := range 8 {
+		m.Do(ctx, &store.Beat{Node: store.NodeID(worker + 1)})
+	}
+	if m.Kept() > 22+14 || m.Kept() < 0 { // tickets, logout ids and marks that nobody has swept yet
+		t.Errorf("%d kept", m.Kept())
+	}
+	m.Entries()
+}
+
+func TestAdmitAllocatesNothing(t *testing.T) {
+	m := store.NewMemory()
+	mark(t, m, store.Mark{Key: user, Kind: store.MarkRevoke})
+	mark(t, m, store.Mark{Key: store.Network(netip.MustParsePrefix("10.0.0.0/8")), Kind: store.MarkBan, Base: time.Hour})
+	ip := &store.Admit{Key: client, Bucket: "handshakes", Rate: store.Rate{N: 600, Per: time.Minute, Burst: 300}, N: 1}
+	back := &store.Admit{Key: client, Bucket: "handshakes", Rate: ip.Rate, N: -1}
+	subject := &store.Admit{Key: user, IssuedAt: time.Now().Add(time.Hour), Cap: 1, Node: 1, Conn: 1, Hold: time.Hour}
+	everyone := &store.Admit{Key: store.Everyone()}
+	nonce := &store.Claim{Space: store.SpaceHandshakeKey, Value: "dGhlIHNhbXBsZSBub25jZQ==", TTL: time.Minute}
+	unknown := &store.Redeem{Ticket: "unknown"}
+	if n := testing.AllocsPerRun(100, func() { m.Do(ctx, ip, back, subject, everyone, nonce, unknown) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkDo(b *testing.B) {
+	m := store.NewMemory()
+	for i := range 1000 {
+		m.Do(ctx, &store.Mark{Key: address(i), Kind: store.MarkBan, Base: time.Hour})
+	}
+	fast := store.Rate{N: 1_000_000_000, Per: time.Second}
+	ip := store.Address(netip.MustParsePrefix("2001:db8::/64"))
+	for name, a := range map[string]store.Admit{
+		"Admit/address-rate":     {Key: ip, Bucket: "handshakes", Rate: fast, N: 1},
+		"Admit/subject-all":      {Key: user, Bucket: "subject", Rate: fast, N: 1, Cap: 64, Node: 1, Conn: 1, Hold: time.Hour, IssuedAt: time.Now()},
+		"Admit/refused-banned":   {Key: address(1)},
+		"Admit/refused-overrate": {Key: ip, Bucket: "tight", Rate: store.Rate{N: 1, Per: 24 * time.Hour}, N: 1},
+		"Admit/mark-only":        {Key: store.TokenID("https://id.example.com", "jti"), IssuedAt: time.Now()},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			op := a
+			for b.Loop() {
+				m.Do(ctx, &op)
+			}
+		})
+	}
+	b.Run("Admit/lease-and-release", func(b *testing.B) {
+		b.ReportAllocs()
+		a := store.Admit{Key: user, Cap: 64, Node: 1, Conn: 2, Hold: time.Hour}
+		r := store.Release{Key: user, Node: 1, Conn: 2}
+		for b.Loop() {
+			m.Do(ctx, &a, &r)
+		}
+	})
+}
+
+func ExampleMemory() {
+	var s store.Store = store.NewMemory()
+	a := store.Admit{
+		Key:    store.Address(netip.MustParsePrefix("198.51.100.7/32")),
+		Bucket: "handshakes",
+		Rate:   store.Rate{N: 600, Per: time.Minute, Burst: 2},
+		N:      1,
+	}
+	for range 3 {
+		if err := s.Do(context.Background(), &a); err != nil || a.Err != nil {
+			return // could not decide: refuse
+		}
+		fmt.Println(a.Verdict.Refused)
+	}
+	// Output:
+	// none
+	// none
+	// over rate
+}
