@@ -356,7 +356,7 @@ func TestMemory(t *testing.T) {
 			return k
 		}},
 	}
-	const size = 70_000 // just after the shards have grown, when most of their room is unused
+	const size = 17_500 // just after the shards have grown, when most of their room is unused
 	for _, p := range populations {
 		t.Run(p.name, func(t *testing.T) {
 			sessions := make([]session, size)
