@@ -1,0 +1,426 @@
+package wssecure
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/internal/origin"
+)
+
+// Handshake is what a [Check] sees of one opening handshake. It is read-only,
+// and valid until the check returns.
+type Handshake struct {
+	Request      *http.Request // as it came in, credentials included
+	ClientIP     netip.Addr    // the peer, or the client that trusted proxies name
+	Host         string        // as requested, port included, in lower case
+	Origin       string        // the one Origin line; "" when there is none
+	Subprotocols []string      // offered ones, without a credential among them
+	Identity     *Identity     // who connects; nil for an anonymous handshake
+}
+
+// A Check decides about one handshake: nil admits, a [Reason] or [*Rejection] in
+// the chain of the error refuses with it, any other error means that the check
+// could not decide and refuses with status 503, a panic with 500. It runs under
+// the time of [LimitHandshakeTime].
+type Check func(ctx context.Context, h *Handshake) error
+
+// Header names in Go's spelling, so that look-ups need no canonical form.
+const (
+	headerUpgrade      = "Upgrade"
+	headerConnection   = "Connection"
+	headerWSKey        = "Sec-Websocket-Key"
+	headerWSVersion    = "Sec-Websocket-Version"
+	headerWSProtocol   = "Sec-Websocket-Protocol"
+	headerWSExtensions = "Sec-Websocket-Extensions"
+	headerWSAccept     = "Sec-Websocket-Accept"
+	headerOrigin       = "Origin"
+	headerCookie       = "Cookie"
+	headerAuth         = "Authorization"
+	headerFetchMode    = "Sec-Fetch-Mode"
+	headerFetchSite    = "Sec-Fetch-Site"
+	headerFetchDest    = "Sec-Fetch-Dest"
+	headerXForwarded   = "X-Forwarded-Proto"
+)
+
+const (
+	mostSubprotocols     = 32
+	subprotocolBytes     = 8 << 10 // beside one token
+	longestExtensionLine = 8 << 10
+)
+
+// attempt is one handshake on its way through the checks.
+type attempt struct {
+	*core
+	policy *policy
+	w      http.ResponseWriter
+	r      *http.Request
+
+	id        eventID
+	started   time.Time
+	peer      netip.Addr // who is at the other end of the connection
+	client    netip.Addr // whom trusted proxies name, else the peer
+	host      origin.Host
+	secure    bool // TLS here, or at a trusted proxy
+	local     bool // AllowLocalhost applies
+	nonce     [16]byte
+	offered   []string // subprotocols without a credential among them
+	chosen    string   // the subprotocol of AllowSubprotocols
+	deflate   bool     // a sound offer of permessage-deflate under AllowCompression
+	creds     credentials
+	identity  *Identity
+	admission admission
+	session   *Session
+	public    *Handshake // for functions of the application
+	address   addressKeys
+
+	reserved   bool // holds a place of the process
+	switched   bool // the connection is the session's
+	retryAfter time.Duration
+
+	originTrust originTrust
+	check       string // the check that runs or refused
+	finding     finding
+	status      int // in place of the reason's own
+	hint        string
+	forgedAgain bool // this very token failed within the last minute
+}
+
+// finding is what the operator is told of a refusal.
+type finding struct {
+	seen, wanted string
+	err          error
+}
+
+// refuse notes for the operator what was seen and wanted, and refuses.
+func (a *attempt) refuse(r Reason, seen, wanted string) error {
+	a.finding.seen, a.finding.wanted = seen, wanted
+	return r
+}
+
+// check is one entry of the ordered list: its place belongs to the check, never
+// to the order of options.
+type namedCheck struct {
+	name string
+	run  func(*attempt) error
+}
+
+// order is SPEC's order of checks. Syntax and origin touch no shared state, so
+// junk cannot grow a table; the origin comes before the address's budget, so a
+// hostile page cannot spend its visitor's; what must be given back comes last.
+var order = []namedCheck{
+	{"shape", (*attempt).checkShape},
+	{"transport", (*attempt).checkTransport},
+	{"capacity", (*attempt).checkCapacity},
+	{"host", (*attempt).checkHost},
+	{"origin", (*attempt).checkOrigin},
+	{"fetch-metadata", (*attempt).checkFetchMetadata},
+	{"rate", (*attempt).checkRate},
+	{"credential", (*attempt).checkCredential},
+	{"token", (*attempt).checkToken},
+	{"proof", (*attempt).checkProof},
+	{"client-cert", (*attempt).checkClientCert},
+	{"scope", (*attempt).checkScopes},
+	{"claims", (*attempt).checkClaims},
+	{"custom", (*attempt).checkCustom},
+	{"conn-limit", (*attempt).checkAdmission},
+}
+
+// builtinChecks are the names that RequireCheck may not take.
+var builtinChecks = []string{
+	"shape", "transport", "capacity", "host", "origin", "fetch-metadata", "rate", "credential", "token",
+	"proof", "client-cert", "auth-level", "scope", "claims", "conn-limit", "key-replay",
+	"message-type", "utf-8", "message-rate", "filters",
+}
+
+// run asks every check in order; the first refusal wins.
+func (a *attempt) run() error {
+	for i := range a.policy.checks {
+		c := &a.policy.checks[i]
+		a.check = c.name
+		if err := c.run(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isUpgrade classifies conservatively: whatever any server behind might take for
+// a WebSocket handshake gets the full treatment.
+func isUpgrade(r *http.Request) bool {
+	if isExtendedConnect(r) {
+		return true
+	}
+	for name, values := range r.Header {
+		if hasPrefixFold(name, "Sec-WebSocket-") {
+			return true
+		}
+		if !equalFold(name, headerUpgrade) {
+			continue
+		}
+		for _, v := range values {
+			if containsFold(v, "websocket") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isExtendedConnect(r *http.Request) bool {
+	_, ok := r.Header[":protocol"]
+	return ok
+}
+
+// checkShape is RFC 6455 section 4.2.1 and what keeps the connection in step.
+func (a *attempt) checkShape() error {
+	r := a.r
+	switch {
+	case isExtendedConnect(r):
+		a.status = http.StatusNotImplemented
+		return a.refuse(ReasonHTTPVersion, "extended CONNECT", "GET over HTTP/1.1")
+	case r.ProtoMajor >= 2:
+		a.status = http.StatusHTTPVersionNotSupported
+		return a.refuse(ReasonHTTPVersion, r.Proto, "HTTP/1.1")
+	case !r.ProtoAtLeast(1, 1):
+		return a.refuse(ReasonHTTPVersion, r.Proto, "HTTP/1.1")
+	case r.Method != http.MethodGet:
+		return a.refuse(ReasonMethod, r.Method, "GET")
+	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+		return a.refuse(ReasonBody, "a body", "none")
+	case !hasToken(r.Header[headerUpgrade], "websocket"):
+		return a.refuse(ReasonUpgradeRequired, "Upgrade: "+r.Header.Get(headerUpgrade), "websocket")
+	case !hasToken(r.Header[headerConnection], "upgrade"):
+		return a.refuse(ReasonUpgradeRequired, "Connection: "+r.Header.Get(headerConnection), "Upgrade")
+	}
+	if err := a.checkVersion(); err != nil {
+		return err
+	}
+	if err := a.checkKey(); err != nil {
+		return err
+	}
+	if err := a.checkSubprotocols(); err != nil {
+		return err
+	}
+	return a.checkExtensions()
+}
+
+func (a *attempt) checkVersion() error {
+	lines := a.r.Header[headerWSVersion]
+	if len(lines) > 1 {
+		a.status = http.StatusBadRequest
+		return a.refuse(ReasonVersion, "two versions", "13")
+	}
+	if len(lines) == 0 || lines[0] != "13" {
+		return a.refuse(ReasonVersion, first(lines), "13")
+	}
+	return nil
+}
+
+// checkKey wants 16 bytes of padded base64. Spare bits may be set: the WHATWG
+// text itself shows such a key. What is remembered are the decoded bytes, since
+// one nonce has sixteen spellings.
+func (a *attempt) checkKey() error {
+	lines := a.r.Header[headerWSKey]
+	if len(lines) != 1 || len(lines[0]) != base64.StdEncoding.EncodedLen(16) {
+		return a.refuse(ReasonKey, first(lines), "one key of 16 bytes in base64")
+	}
+	var decoded [18]byte
+	n, err := base64.StdEncoding.Decode(decoded[:], []byte(lines[0]))
+	if err != nil || n != 16 {
+		return a.refuse(ReasonKey, lines[0], "one key of 16 bytes in base64")
+	}
+	copy(a.nonce[:], decoded[:])
+	return nil
+}
+
+// checkSubprotocols reads the offer (RFC 6455 section 11.3.4), takes a
+// credential out of it and chooses by the guard's own order.
+func (a *attempt) checkSubprotocols() error {
+	lines := a.r.Header[headerWSProtocol]
+	names, fault := parseSubprotocols(lines, subprotocolBytes+a.policy.tokenSize)
+	if fault != "" {
+		return a.refuse(ReasonSubprotocol, fault, "a list of distinct tokens")
+	}
+	a.creds.read(a, names)
+	for _, want := range a.policy.subprotocols {
+		for _, have := range a.offered {
+			if want == have {
+				a.chosen = want
+				return nil
+			}
+		}
+	}
+	if a.policy.requireSubprotocol {
+		return a.refuse(ReasonSubprotocol, strings.Join(a.offered, ", "), "one of "+strings.Join(a.policy.subprotocols, ", "))
+	}
+	return nil
+}
+
+// parseSubprotocols returns the offered names in order, or what is wrong with
+// them. It is linear in the bytes, which are bounded.
+func parseSubprotocols(lines []string, most int) (names []string, fault string) {
+	if len(lines) == 0 {
+		return nil, ""
+	}
+	size := 0
+	for _, line := range lines {
+		size += len(line)
+	}
+	if size > most {
+		return nil, "too many bytes"
+	}
+	for _, line := range lines {
+		for element := range strings.SplitSeq(line, ",") {
+			name := strings.Trim(element, " \t")
+			if !isToken(name) {
+				return nil, "no token: " + name
+			}
+			if len(names) == mostSubprotocols {
+				return nil, "too many names"
+			}
+			for _, n := range names {
+				if n == name {
+					return nil, "twice: " + name
+				}
+			}
+			names = append(names, name)
+		}
+	}
+	return names, ""
+}
+
+// checkExtensions looks at the offer only when compression is allowed; else it
+// is dropped unread.
+func (a *attempt) checkExtensions() error {
+	if !a.policy.compression {
+		return nil
+	}
+	offer, ok := parseExtensions(a.r.Header[headerWSExtensions])
+	if !ok {
+		return a.refuse(ReasonMalformed, "Sec-WebSocket-Extensions", "RFC 6455 section 9.1")
+	}
+	a.deflate = offer
+	return nil
+}
+
+// checkTransport demands TLS, here or at a trusted proxy. There is no redirect:
+// the credential has already crossed the wire in clear.
+func (a *attempt) checkTransport() error {
+	if a.secure || a.local || a.policy.plaintext {
+		return nil
+	}
+	a.hintPlaintext()
+	return a.refuse(ReasonTransport, "plaintext", "TLS")
+}
+
+// checkCustom asks the application's own checks, in the order they were given.
+func (a *attempt) checkCustom() error {
+	for i := range a.policy.custom {
+		c := &a.policy.custom[i]
+		a.check = c.name
+		h := a.handshake()
+		err := a.bounded(a.r.Context(), a.policy, c.calls, func(ctx context.Context) error { return c.fn(ctx, h) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handshake is the view for functions of the application, made on demand.
+func (a *attempt) handshake() *Handshake {
+	if a.public == nil {
+		a.public = &Handshake{
+			Request:      a.r,
+			ClientIP:     a.client,
+			Host:         strings.ToLower(a.r.Host),
+			Origin:       first(a.r.Header[headerOrigin]),
+			Subprotocols: a.offered,
+		}
+	}
+	a.public.Identity = a.identity
+	return a.public
+}
+
+// locate finds out who speaks, before any check.
+func (a *attempt) locate() bool {
+	peer, ok := clientip.Peer(a.r.RemoteAddr)
+	if !ok {
+		return false
+	}
+	a.peer = peer
+	a.client = a.proxies.Client(peer, a.r.Header)
+	a.secure = a.r.TLS != nil || a.proxies.Secure(peer, a.r.Header)
+	a.address = keysOfAddress(a.client)
+	a.local = a.isLocalhost()
+	a.hintForwarder()
+	return true
+}
+
+func localAddr(r *http.Request) string {
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(interface{ String() string }); ok {
+		return addr.String()
+	}
+	return ""
+}
+
+func first(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[0]
+}
+
+// AllowSubprotocols names the subprotocols that the server speaks, in its order
+// of preference; the answer names the first that was offered, compared exactly
+// (RFC 6455 section 4.2.2).
+func AllowSubprotocols(names ...string) Option {
+	return func(d *draft) {
+		if !d.once("AllowSubprotocols") {
+			return
+		}
+		if len(names) == 0 {
+			d.fault("AllowSubprotocols", "the list is empty; name those you speak, or leave the option out")
+		}
+		for i, n := range names {
+			switch {
+			case n == "":
+				d.fault("AllowSubprotocols", `"" is not a token; write a name such as "chat"`)
+			case !isToken(n):
+				d.fault("AllowSubprotocols", "%q is not a token; write it without blanks, as %q", n, mendToken(n))
+			case slices.Contains(names[:i], n):
+				d.fault("AllowSubprotocols", "%q is given twice; remove one", n)
+			}
+		}
+		d.subprotocols = slices.Clone(names)
+	}
+}
+
+func mendToken(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r > 0x7f || !isTokenByte(byte(r)) }), ".")
+}
+
+// RequireSubprotocol refuses a handshake that offers none of
+// [AllowSubprotocols].
+func RequireSubprotocol() Option {
+	return func(d *draft) {
+		if d.once("RequireSubprotocol") {
+			d.requireSubprotocol = true
+		}
+	}
+}
+
+func (d *draft) finishHandshake() {
+	if d.requireSubprotocol && len(d.subprotocols) == 0 && !d.given["AllowSubprotocols"] {
+		d.fault("RequireSubprotocol", "no subprotocol is allowed; add AllowSubprotocols")
+	}
+	d.finishFuncRules()
+	d.checks = order
+	d.challenges = makeChallenges(&d.policy)
+}
