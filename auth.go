@@ -1,0 +1,452 @@
+package wssecure
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/token"
+	"github.com/wssecure/wssecure/store"
+)
+
+// Identity is who connects, as a [Verifier] or a client certificate says. The
+// pair of Issuer and Subject names a person: one subject under two issuers is
+// two identities. It is shared by all handshakes of one token: read it, never
+// write to it.
+type Identity struct {
+	Issuer      string // iss; the issuer's DN for a client certificate alone
+	Subject     string // sub; never empty
+	TokenID     string // jti
+	OIDCSession string // sid
+	Scopes      []string
+	IssuedAt    time.Time
+	AuthTime    time.Time // when the person last authenticated
+	Expiry      time.Time // zero: none, the session's lifetime holds
+	ACR         string
+	AMR         []string
+	Claims      map[string]any // every claim; numbers are json.Number
+
+	skew       time.Duration // the session outlives Expiry by the skew its verifier grants
+	thumbprint string        // SHA-256 of the client certificate that the token is bound to
+	content    string        // what replay knows the credential by: never its raw text
+	keys       *identityKeys // prepared when the token was verified
+}
+
+// identityKeys are the names under which the store and the registry know an
+// identity.
+type identityKeys struct {
+	subject, token, oidc store.Key
+}
+
+func (id *Identity) prepared() *identityKeys {
+	if id.keys != nil {
+		return id.keys
+	}
+	return makeKeys(id)
+}
+
+func makeKeys(id *Identity) *identityKeys {
+	k := &identityKeys{subject: store.Subject(id.Issuer, id.Subject)}
+	if id.TokenID != "" {
+		k.token = store.TokenID(id.Issuer, id.TokenID)
+	}
+	if id.OIDCSession != "" {
+		k.oidc = store.OIDCSession(id.Issuer, id.OIDCSession)
+	}
+	return k
+}
+
+func identityOf(c *token.Claims, skew time.Duration) *Identity {
+	id := &Identity{
+		Issuer: c.Issuer, Subject: c.Subject, TokenID: c.TokenID, OIDCSession: c.OIDCSession,
+		Scopes: c.Scopes, IssuedAt: c.IssuedAt, AuthTime: c.AuthTime, Expiry: c.Expiry,
+		ACR: c.ACR, AMR: c.AMR, Claims: c.All,
+		skew: skew, thumbprint: c.Thumbprint, content: string(c.Content[:]),
+	}
+	id.keys = makeKeys(id)
+	return id
+}
+
+// A Verifier turns a credential into an Identity. An error with a [Reason] or
+// [*Rejection] in its chain refuses with it (return [ReasonTokenInvalid] for a
+// bad credential); any other error means that the verifier could not decide and
+// refuses with status 503. A nil identity, or one without a Subject, is 500.
+// It must be safe for concurrent use and must not keep the token.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (*Identity, error)
+}
+
+// VerifierFunc is a function as a [Verifier], for session ids or a service of
+// your own. It runs under the time of [LimitHandshakeTime].
+type VerifierFunc func(ctx context.Context, token string) (*Identity, error)
+
+// Verify calls f.
+func (f VerifierFunc) Verify(ctx context.Context, token string) (*Identity, error) {
+	return f(ctx, token)
+}
+
+// RequireToken admits only handshakes with a credential that v accepts, looked
+// for in the sources from: by default the Authorization header (RFC 6750) and,
+// for browsers, the subprotocol list (see [FromSubprotocol]). It guards
+// handshakes only: an ordinary request to the same handler is served without.
+func RequireToken(v Verifier, from ...Source) Option {
+	return func(d *draft) {
+		if !d.once("RequireToken") {
+			return
+		}
+		if v == nil {
+			d.fault("RequireToken", "the verifier is nil; pass StaticKeys, Secrets, JWKS, OIDC, Introspection or your own")
+			return
+		}
+		if len(from) == 0 {
+			from = []Source{FromBearer(), FromSubprotocol()}
+		}
+		d.verifier, d.sources = v, from
+		d.anonymous = false
+		d.fill("InsecureAllowAnonymous")
+		for _, s := range from {
+			d.addSource(s)
+		}
+		if own, ok := v.(ownVerifier); ok {
+			d.faults = append(d.faults, own.faults()...)
+		}
+	}
+}
+
+// InsecureAllowAnonymous admits handshakes without any credential.
+func InsecureAllowAnonymous(why string) Option {
+	return func(d *draft) {
+		if d.insecure("InsecureAllowAnonymous", why) {
+			d.anonymous = true
+			if d.child && !d.given["RequireToken"] {
+				d.verifier, d.sources = nil, nil
+			}
+		}
+	}
+}
+
+// RequireScopes admits only tokens that carry every one of the scopes, in scope
+// or scp (RFC 6749 section 3.3): whole words, exact case.
+func RequireScopes(scopes ...string) Option {
+	return func(d *draft) {
+		if len(scopes) == 0 {
+			d.fault("RequireScopes", "the list is empty; name the scopes that admit")
+		}
+		for _, s := range scopes {
+			switch {
+			case s == "":
+				d.fault("RequireScopes", `"" is no scope; write one such as "chat"`)
+			case strings.ContainsAny(s, " \t"):
+				d.fault("RequireScopes", "%q contains a blank; pass %s", s, quoteEach(strings.Fields(s)))
+			}
+		}
+		d.needsToken = append(slices.Clip(d.needsToken), "RequireScopes")
+		d.scopes = append(slices.Clip(d.scopes), scopes...)
+	}
+}
+
+func quoteEach(words []string) string {
+	for i, w := range words {
+		words[i] = fmt.Sprintf("%q", w)
+	}
+	return strings.Join(words, ", ")
+}
+
+// RequireClaim admits only tokens whose claim is, or has in its list, one of the
+// values. A name that begins with a slash is a JSON Pointer (RFC 6901), as
+// "/realm_access/roles"; any other names a claim exactly. Values compare as
+// text, so "true" matches the boolean.
+func RequireClaim(nameOrPointer string, anyOf ...string) Option {
+	return func(d *draft) {
+		d.needsToken = append(slices.Clip(d.needsToken), "RequireClaim")
+		path, fix := parseClaimPath(nameOrPointer)
+		switch {
+		case nameOrPointer == "":
+			d.fault("RequireClaim", `"" is no claim; name one such as "role"`)
+		case fix != "":
+			d.fault("RequireClaim", "%q is no JSON Pointer; write %q for a tilde", nameOrPointer, fix)
+		}
+		if len(anyOf) == 0 {
+			d.fault("RequireClaim", "%q has no values; name those that admit", nameOrPointer)
+		}
+		for _, v := range anyOf {
+			if v == "" {
+				d.fault("RequireClaim", "%q has an empty value; name those that admit", nameOrPointer)
+			}
+		}
+		d.claims = append(slices.Clip(d.claims), claimRule{nameOrPointer, path, anyOf})
+	}
+}
+
+// RequireCheck adds a condition of the application under a name of its own,
+// which events show. Checks run after the built-in ones that need no lease, in
+// the order they were given, and see the verified Identity.
+func RequireCheck(name string, check Check) Option {
+	return func(d *draft) {
+		switch {
+		case name == "":
+			d.fault("RequireCheck", `"" is no name; write one such as "tenant"`)
+		case slices.Contains(builtinChecks, name):
+			d.fault("RequireCheck", "%q is the name of a built-in check; choose another", name)
+		case slices.ContainsFunc(d.custom, func(c customCheck) bool { return c.name == name }):
+			d.fault("RequireCheck", "%q is given twice; choose another name", name)
+		case check == nil:
+			d.fault("RequireCheck", "the function of %q is nil; pass a Check", name)
+		default:
+			d.custom = append(slices.Clip(d.custom), customCheck{name, check, new(calls)})
+		}
+	}
+}
+
+// RequireClientCert admits only connections whose client certificate chains to
+// pool and is meant for client authentication. Harden and TLSConfig then ask
+// for one. Without RequireToken the certificate is the identity: its subject's
+// DN, its issuer's, its names under the claim "san".
+func RequireClientCert(pool *x509.CertPool) Option {
+	return func(d *draft) {
+		if !d.once("RequireClientCert") {
+			return
+		}
+		if pool == nil {
+			d.fault("RequireClientCert", "the pool is nil; pass the CA certificates of your clients")
+			return
+		}
+		d.clientCAs = pool
+	}
+}
+
+type claimRule struct {
+	name  string
+	path  []string
+	anyOf []string
+}
+
+type customCheck struct {
+	name  string
+	fn    Check
+	calls *calls
+}
+
+// calls counts the calls of one user function that are past their deadline.
+type calls struct{ overdue atomic.Int64 }
+
+func (d *draft) finishAuth() {
+	if d.verifier == nil && d.clientCAs == nil && !d.anonymous && !d.given["RequireToken"] && !d.given["RequireClientCert"] && !d.given["InsecureAllowAnonymous"] {
+		d.fault("New", "no rule says who may connect; add RequireToken, RequireClientCert or InsecureAllowAnonymous")
+	}
+	if d.given["RequireToken"] && d.given["InsecureAllowAnonymous"] {
+		d.fault("InsecureAllowAnonymous", "RequireToken asks for the opposite; remove one")
+	}
+	if d.verifier == nil && !d.given["RequireToken"] {
+		for _, option := range slices.Compact(d.needsToken) {
+			d.fault(option, "no token to read them from; add RequireToken")
+		}
+	}
+	d.tokenSize = defaultTokenSize
+	if own, ok := d.verifier.(ownVerifier); ok {
+		d.tokenSize = own.size()
+	}
+	d.finishSources()
+}
+
+// checkCredential refuses what is no credential by its form, and several at
+// once (RFC 6750 section 2).
+func (a *attempt) checkCredential() error {
+	if a.creds.fault == "" {
+		return nil
+	}
+	return a.refuse(ReasonCredential, a.creds.fault, "one credential")
+}
+
+// checkToken asks the verifier.
+func (a *attempt) checkToken() error {
+	p := a.policy
+	if p.verifier == nil {
+		return nil
+	}
+	text := a.creds.text
+	if text == "" {
+		return a.refuse(ReasonTokenMissing, a.creds.elsewhere(a), "a token in "+p.sourceNames())
+	}
+	if len(text) > p.tokenSize {
+		return a.refuse(ReasonTokenInvalid, fmt.Sprintf("%d bytes", len(text)), fmt.Sprintf("at most %d", p.tokenSize))
+	}
+	id, err := a.verify(text)
+	if err != nil {
+		return err
+	}
+	if id == nil || id.Subject == "" {
+		a.finding.err = errors.New("the verifier returned no identity with a subject")
+		return ReasonInternal
+	}
+	if !id.Expiry.IsZero() && !time.Now().Before(id.Expiry.Add(id.skew)) {
+		return a.refuse(ReasonTokenExpired, id.Expiry.UTC().Format(time.RFC3339), "an expiry ahead")
+	}
+	a.identity = id
+	return nil
+}
+
+// verify calls the verifier: ours directly, since they bound themselves, the
+// application's under the guard of LimitHandshakeTime.
+func (a *attempt) verify(text string) (*Identity, error) {
+	p := a.policy
+	if own, ok := p.verifier.(ownVerifier); ok {
+		id, err := own.Verify(a.r.Context(), text)
+		var fault *token.Error
+		if errors.As(err, &fault) {
+			a.forgedAgain = fault.Again
+		}
+		return id, err
+	}
+	var verified atomic.Pointer[Identity]
+	err := a.bounded(a.r.Context(), p, p.verifierCalls, func(ctx context.Context) error {
+		id, err := p.verifier.Verify(ctx, text)
+		verified.Store(id)
+		return err
+	})
+	if err != nil {
+		a.forgedAgain = errors.Is(err, ReasonTokenForged) && !a.badTokens.first(text)
+		return nil, err
+	}
+	return verified.Load(), nil
+}
+
+// checkProof holds a token that is bound to a client certificate (RFC 8705
+// section 3) to the certificate of this very connection.
+func (a *attempt) checkProof() error {
+	if a.identity == nil || a.identity.thumbprint == "" {
+		return nil
+	}
+	if !a.hasClientCert() || thumbprint(a.r.TLS.PeerCertificates[0]) != a.identity.thumbprint {
+		return a.refuse(ReasonTokenInvalid, "another client certificate, or none", "the one of cnf.x5t#S256")
+	}
+	return nil
+}
+
+// checkScopes is RFC 6750 section 3.1, insufficient_scope.
+func (a *attempt) checkScopes() error {
+	if len(a.policy.scopes) == 0 || a.identity == nil {
+		return nil
+	}
+	for _, want := range a.policy.scopes {
+		if !slices.Contains(a.identity.Scopes, want) {
+			return a.refuse(ReasonScope, strings.Join(a.identity.Scopes, " "), strings.Join(a.policy.scopes, " "))
+		}
+	}
+	return nil
+}
+
+func (a *attempt) checkClaims() error {
+	if a.identity == nil {
+		return nil
+	}
+	for i := range a.policy.claims {
+		rule := &a.policy.claims[i]
+		if !rule.holds(a.identity.Claims) {
+			return a.refuse(ReasonForbidden, "claim "+rule.name+" has none of the values", strings.Join(rule.anyOf, " or "))
+		}
+	}
+	return nil
+}
+
+// parseClaimPath splits a JSON Pointer into its members; fix is the pointer as
+// it should be written when an escape is broken.
+func parseClaimPath(s string) (path []string, fix string) {
+	if !strings.HasPrefix(s, "/") {
+		return []string{s}, ""
+	}
+	for part := range strings.SplitSeq(s[1:], "/") {
+		for i := 0; i < len(part); i++ {
+			if part[i] != '~' {
+				continue
+			}
+			if i+1 == len(part) || part[i+1] != '0' && part[i+1] != '1' {
+				return nil, mendTildes(s)
+			}
+			i++
+		}
+		path = append(path, strings.NewReplacer("~1", "/", "~0", "~").Replace(part))
+	}
+	return path, ""
+}
+
+func mendTildes(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		b.WriteByte(s[i])
+		if s[i] == '~' && (i+1 == len(s) || s[i+1] != '0' && s[i+1] != '1') {
+			b.WriteByte('0')
+		}
+	}
+	return b.String()
+}
+
+func (r *claimRule) holds(claims map[string]any) bool {
+	var value any = claims
+	for _, member := range r.path {
+		switch v := value.(type) {
+		case map[string]any:
+			next, ok := v[member]
+			if !ok {
+				return false
+			}
+			value = next
+		case []any:
+			i, ok := index(member, len(v))
+			if !ok {
+				return false
+			}
+			value = v[i]
+		default:
+			return false
+		}
+	}
+	switch v := value.(type) {
+	case []any:
+		return slices.ContainsFunc(v, r.admits)
+	case []string:
+		return slices.ContainsFunc(v, func(s string) bool { return slices.Contains(r.anyOf, s) })
+	default:
+		return r.admits(value)
+	}
+}
+
+// index reads an array index of RFC 6901: digits without a leading zero.
+func index(s string, n int) (int, bool) {
+	if s == "" || len(s) > 4 || s[0] == '0' && s != "0" {
+		return 0, false
+	}
+	i := 0
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		i = i*10 + int(c-'0')
+	}
+	return i, i < n
+}
+
+func (r *claimRule) admits(value any) bool {
+	switch v := value.(type) {
+	case string:
+		return slices.Contains(r.anyOf, v)
+	case json.Number:
+		return slices.Contains(r.anyOf, v.String())
+	case bool, int, int64, float64:
+		return slices.Contains(r.anyOf, fmt.Sprint(v))
+	}
+	return false
+}
+
+func eventSubject(id *Identity) (issuer, subject string) {
+	if id == nil {
+		return "", ""
+	}
+	return id.Issuer, id.Subject
+}

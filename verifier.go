@@ -1,0 +1,359 @@
+package wssecure
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/token"
+)
+
+// StaticKeys verifies JWTs by the public keys of a JWK Set (RFC 7517) that is
+// given once. The token must name issuer and audience exactly (RFC 8725 section
+// 3.8 and 3.9), carry exp and sub, and be signed with an algorithm that its key
+// is for: by default RS256, PS256, ES256 or EdDSA.
+func StaticKeys(jwks []byte, issuer, audience string, opts ...TokenOption) Verifier {
+	v := newTokenVerifier("StaticKeys", issuer, audience, opts)
+	v.build(func(r token.Rules) (judge, error) {
+		return token.NewStatic(jwks, r, v.wrap)
+	})
+	return v
+}
+
+// Secrets verifies JWTs signed with HS256, HS384 or HS512 under one of at most
+// four secrets of 32 bytes or more, the newest first, so that one can be
+// replaced while tokens of the last are about.
+func Secrets(issuer, audience string, secrets ...[]byte) Verifier {
+	v := newTokenVerifier("Secrets", issuer, audience, nil)
+	v.build(func(r token.Rules) (judge, error) {
+		return token.NewSecrets(secrets, r, v.wrap)
+	})
+	return v
+}
+
+// JWKS is StaticKeys with a JWK Set that is fetched from url, an https URL, and
+// kept fresh: every 15 minutes or as its max-age says, and at once, but at most
+// every 30 seconds, for a key id not seen before. Keys stay in use for 24 hours
+// when url fails. Nothing is fetched before the first handshake or
+// [Guard.Ready]; while there are no keys handshakes are answered with 503.
+func JWKS(url, issuer, audience string, opts ...TokenOption) Verifier {
+	v := newTokenVerifier("JWKS", issuer, audience, opts)
+	v.build(func(r token.Rules) (judge, error) {
+		return token.NewRemote(url, v.settings.client, r, v.wrap, v.notify)
+	})
+	return v
+}
+
+// AnyOf joins verifiers of several issuers. A JWT goes to the verifier of its
+// issuer alone, so that keys are never shared between issuers (RFC 8725 section
+// 3.8); any other token goes to those without an issuer, in order.
+func AnyOf(v ...Verifier) Verifier { return newAnyOf(v) }
+
+// A TokenOption adjusts how StaticKeys and JWKS judge a token.
+type TokenOption func(*tokenSettings)
+
+type tokenSettings struct {
+	rules  token.Rules
+	client *http.Client
+	faults []error
+}
+
+// Algorithms replaces the signature algorithms that are accepted (RFC 7518
+// section 3.1), by default RS256, PS256, ES256 and EdDSA.
+func Algorithms(names ...string) TokenOption {
+	return func(s *tokenSettings) {
+		s.rules.Algorithms = append([]string{}, names...)
+	}
+}
+
+// ClockSkew is by how much the issuer's clock may differ from ours, for exp, nbf
+// and iat: 30 seconds unless given, at most 5 minutes.
+func ClockSkew(d time.Duration) TokenOption {
+	return func(s *tokenSettings) { s.rules.Skew = d }
+}
+
+// MaxTokenAge refuses tokens whose iat is missing or longer ago.
+func MaxTokenAge(d time.Duration) TokenOption {
+	return func(s *tokenSettings) {
+		if d <= 0 {
+			s.faults = append(s.faults, configError("MaxTokenAge", d.String()+" admits no token; use 1s or more"))
+		}
+		s.rules.MaxAge = d
+	}
+}
+
+// MaxTokenSize is the longest token in bytes: 8,192 unless given, at most 32,768.
+func MaxTokenSize(n int) TokenOption {
+	return func(s *tokenSettings) { s.rules.MaxSize = n }
+}
+
+// TokenType demands a typ, as "at+jwt" with its required claims (RFC 9068).
+func TokenType(typ string) TokenOption {
+	return func(s *tokenSettings) {
+		if typ == "" {
+			s.faults = append(s.faults, configError("TokenType", `"" is no type; write "at+jwt", or leave the option out`))
+		}
+		s.rules.Type = typ
+	}
+}
+
+// AudienceClaim names the claim that stands in for aud, for issuers whose access
+// tokens have none: "client_id" for Amazon Cognito, "azp".
+func AudienceClaim(name string) TokenOption {
+	return func(s *tokenSettings) {
+		if name == "" {
+			s.faults = append(s.faults, configError("AudienceClaim", `"" is no claim; write one such as "client_id"`))
+		}
+		s.rules.AudienceClaim = name
+	}
+}
+
+// AllowIDToken accepts OpenID Connect ID tokens too; they are meant for the
+// client that asked for them, not for a server.
+func AllowIDToken() TokenOption {
+	return func(s *tokenSettings) { s.rules.AllowID = true }
+}
+
+// Tenants serves the tenants ids of an issuer whose URL has {tenantid} in it.
+func Tenants(ids ...string) TokenOption {
+	return func(s *tokenSettings) { s.rules.Tenants = append([]string{}, ids...) }
+}
+
+// HTTPClient fetches keys through a copy of c; its redirects are not followed
+// and its time is capped all the same.
+func HTTPClient(c *http.Client) TokenOption {
+	return func(s *tokenSettings) {
+		if c == nil {
+			s.faults = append(s.faults, configError("HTTPClient", "the client is nil; pass one, or leave the option out"))
+		}
+		s.client = c
+	}
+}
+
+// ownVerifier is what the guard knows of a verifier of ours beside its verdicts.
+type ownVerifier interface {
+	Verifier
+	faults() []error
+	size() int
+	known(text string) bool // verified before: no signature work
+	ready() error
+	attach(c *core)
+	detach(c *core)
+}
+
+// judge is the part of internal/token that decides.
+type judge interface {
+	Verify(ctx context.Context, text string) (*Identity, error)
+	Known(text string) bool
+	Ready() error
+	Close()
+}
+
+// tokenVerifier dresses a judge of internal/token as a Verifier.
+type tokenVerifier struct {
+	settings tokenSettings
+	judge    judge
+
+	mu        sync.Mutex
+	observers []*core
+}
+
+func newTokenVerifier(option, issuer, audience string, opts []TokenOption) *tokenVerifier {
+	v := &tokenVerifier{}
+	v.settings.rules = token.Rules{
+		Option: option, Issuer: issuer, Audience: audience,
+		Skew: defaultSkew, MaxSize: defaultTokenSize,
+	}
+	for _, opt := range opts {
+		if opt == nil {
+			v.settings.faults = append(v.settings.faults, configError(option, "a token option is nil; remove it"))
+			continue
+		}
+		opt(&v.settings)
+	}
+	return v
+}
+
+func (v *tokenVerifier) build(make func(token.Rules) (judge, error)) {
+	j, err := make(v.settings.rules)
+	if err != nil {
+		v.settings.faults = append(v.settings.faults, flatten(err)...)
+		return
+	}
+	v.judge = j
+}
+
+// flatten gives the single errors of a joined one.
+func flatten(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return slices.Clone(joined.Unwrap())
+	}
+	return []error{err}
+}
+
+func (v *tokenVerifier) wrap(c *token.Claims) *Identity { return identityOf(c, v.settings.rules.Skew) }
+
+// Verify judges one token; its error has a Reason.
+func (v *tokenVerifier) Verify(ctx context.Context, text string) (*Identity, error) {
+	if v.judge == nil {
+		return nil, &Rejection{Reason: ReasonUnavailable, Err: errors.Join(v.settings.faults...)}
+	}
+	id, err := v.judge.Verify(ctx, text)
+	if err != nil {
+		return nil, tokenRejection(err)
+	}
+	return id, nil
+}
+
+func tokenRejection(err error) *Rejection {
+	reason := ReasonUnavailable
+	var fault *token.Error
+	if errors.As(err, &fault) {
+		switch fault.Fault {
+		case token.Invalid:
+			reason = ReasonTokenInvalid
+		case token.Forged:
+			reason = ReasonTokenForged
+		case token.Expired:
+			reason = ReasonTokenExpired
+		}
+	}
+	return &Rejection{Reason: reason, Err: err}
+}
+
+func (v *tokenVerifier) faults() []error        { return v.settings.faults }
+func (v *tokenVerifier) size() int              { return v.settings.rules.MaxSize }
+func (v *tokenVerifier) known(text string) bool { return v.judge != nil && v.judge.Known(text) }
+
+func (v *tokenVerifier) ready() error {
+	if v.judge == nil {
+		return errors.New("the verifier has configuration errors")
+	}
+	return v.judge.Ready()
+}
+
+func (v *tokenVerifier) attach(c *core) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !slices.Contains(v.observers, c) {
+		v.observers = append(v.observers, c)
+	}
+}
+
+// detach ends the background work with the last guard that uses the verifier.
+func (v *tokenVerifier) detach(c *core) {
+	v.mu.Lock()
+	had := len(v.observers)
+	v.observers = slices.DeleteFunc(v.observers, func(o *core) bool { return o == c })
+	last := had > 0 && len(v.observers) == 0
+	v.mu.Unlock()
+	if last && v.judge != nil {
+		v.judge.Close()
+	}
+}
+
+func (v *tokenVerifier) notify(n token.Notice) {
+	v.mu.Lock()
+	observers := slices.Clone(v.observers)
+	v.mu.Unlock()
+	for _, c := range observers {
+		c.keysNotice(n)
+	}
+}
+
+// anyOf chooses by issuer before any key is touched.
+type anyOf struct {
+	byIssuer  map[string]*tokenVerifier
+	opaque    []Verifier
+	all       []Verifier
+	mistakes  []error
+	tokenSize int
+}
+
+func newAnyOf(list []Verifier) *anyOf {
+	a := &anyOf{byIssuer: map[string]*tokenVerifier{}, all: list, tokenSize: defaultTokenSize}
+	if len(list) == 0 {
+		a.mistakes = append(a.mistakes, configError("AnyOf", "the list is empty; pass the verifiers to join"))
+	}
+	for _, v := range list {
+		a.add(v)
+	}
+	return a
+}
+
+func (a *anyOf) add(v Verifier) {
+	switch v := v.(type) {
+	case nil:
+		a.mistakes = append(a.mistakes, configError("AnyOf", "a verifier is nil; remove it"))
+	case *tokenVerifier:
+		a.mistakes = append(a.mistakes, v.faults()...)
+		a.tokenSize = max(a.tokenSize, v.size())
+		issuer := v.settings.rules.Issuer
+		if a.byIssuer[issuer] != nil {
+			a.mistakes = append(a.mistakes, configError("AnyOf", "issuer "+quoteEach([]string{issuer})+" has two verifiers; merge them"))
+			return
+		}
+		a.byIssuer[issuer] = v
+	case *anyOf:
+		a.mistakes = append(a.mistakes, configError("AnyOf", "holds another AnyOf; list its verifiers here"))
+	default:
+		a.opaque = append(a.opaque, v)
+	}
+}
+
+func (a *anyOf) Verify(ctx context.Context, text string) (*Identity, error) {
+	if v := a.of(text); v != nil {
+		return v.Verify(ctx, text)
+	}
+	err := error(ReasonTokenInvalid)
+	for _, v := range a.opaque {
+		id, failed := v.Verify(ctx, text)
+		if failed == nil {
+			return id, nil
+		}
+		err = failed
+		if reason := asRejection(failed, ReasonUnavailable).Reason; reason != ReasonTokenInvalid && reason != ReasonTokenForged {
+			break
+		}
+	}
+	return nil, asRejection(err, ReasonUnavailable)
+}
+
+func (a *anyOf) of(text string) *tokenVerifier {
+	issuer, ok := token.PeekIssuer(text, a.tokenSize)
+	if !ok {
+		return nil
+	}
+	return a.byIssuer[issuer]
+}
+
+func (a *anyOf) faults() []error { return a.mistakes }
+func (a *anyOf) size() int       { return a.tokenSize }
+
+func (a *anyOf) known(text string) bool {
+	v := a.of(text)
+	return v != nil && v.known(text)
+}
+
+func (a *anyOf) ready() error {
+	var errs []error
+	for _, v := range a.byIssuer {
+		errs = append(errs, v.ready())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *anyOf) attach(c *core) {
+	for _, v := range a.byIssuer {
+		v.attach(c)
+	}
+}
+
+func (a *anyOf) detach(c *core) {
+	for _, v := range a.byIssuer {
+		v.detach(c)
+	}
+}
