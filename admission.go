@@ -1,0 +1,320 @@
+package wssecure
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wssecure/wssecure/store"
+)
+
+// This file is the last step before the 101: what must be given back when a
+// later part of the handshake fails is taken here, in one batch, and nowhere
+// else.
+
+// mostAdmits bounds a batch: a subject, three marks of its credential, two for
+// everybody, two tiers of the address and the rules by function.
+const mostAdmits = 16
+
+// admission is the batch of one handshake against the store. It is part of the
+// attempt, so that a batch allocates nothing.
+type admission struct {
+	admits [mostAdmits]store.Admit
+	n      int
+	claim  store.Claim
+	claims bool
+	ops    [mostAdmits + 1]store.Op
+}
+
+func (b *admission) reset() { b.n, b.claims = 0, false }
+
+func (b *admission) admit(a store.Admit) {
+	b.admits[b.n] = a
+	b.n++
+}
+
+// do runs the batch; what the store could not decide refuses.
+func (b *admission) do(a *attempt) error {
+	ops := b.ops[:0]
+	for i := range b.admits[:b.n] {
+		ops = append(ops, &b.admits[i])
+	}
+	if b.claims {
+		ops = append(ops, &b.claim)
+	}
+	if err := a.store.Do(a.r.Context(), ops...); err != nil {
+		return a.storeFailed(err)
+	}
+	for i := range b.admits[:b.n] {
+		if err := b.admits[i].Err; err != nil {
+			return a.storeFailed(err)
+		}
+	}
+	if b.claims && b.claim.Err != nil {
+		return a.storeFailed(b.claim.Err)
+	}
+	return nil
+}
+
+func (a *attempt) storeFailed(err error) error {
+	a.finding.err = err
+	return ReasonUnavailable
+}
+
+// quietly runs one operation that nobody waits for an answer of.
+func (c *core) quietly(ops ...store.Op) {
+	if err := c.store.Do(context.Background(), ops...); err != nil {
+		c.storeFailed(err)
+	}
+}
+
+// checkAdmission registers the session, then takes its leases and asks the
+// revocation marks: an event that arrives in between finds the session.
+func (a *attempt) checkAdmission() error {
+	if err := a.reserve(); err != nil {
+		return err
+	}
+	a.openSession()
+	b := &a.admission
+	b.reset()
+	if err := a.fillAdmission(b); err != nil {
+		return err
+	}
+	err := b.do(a)
+	if err == nil {
+		err = a.judgeAdmission(b)
+	}
+	if err == nil {
+		a.session.hold(b)
+		return nil
+	}
+	a.undoAdmission(b)
+	return err
+}
+
+// reserve takes one of the places of the process.
+func (a *attempt) reserve() error {
+	if open := a.open.Add(1); open > int64(a.policy.totalCap.n) {
+		a.open.Add(-1)
+		a.check = "capacity"
+		return a.refuse(ReasonCapacity, fmt.Sprintf("%d open sessions", open-1), fmt.Sprintf("at most %d", a.policy.totalCap.n))
+	}
+	a.reserved = true
+	return nil
+}
+
+func (a *attempt) fillAdmission(b *admission) error {
+	p, s := a.policy, a.session
+	lease := func(k store.Key, bucket string, most int) store.Admit {
+		return store.Admit{Key: k, Bucket: bucket, Cap: most, Node: a.node, Conn: s.conn, Hold: p.limits.Lifetime}
+	}
+	if id := a.identity; id != nil {
+		a.fillIdentity(b, id, lease)
+	} else if !a.trusted.Contains(a.client) {
+		b.admit(lease(a.address.narrow, p.addressCap.bucket, p.addressCap.n))
+	}
+	if err := a.fillCustom(b, lease); err != nil {
+		return err
+	}
+	b.claims = true
+	b.claim = store.Claim{Space: store.SpaceHandshakeKey, Value: a.nonceName(), TTL: p.replayWindow}
+	return nil
+}
+
+func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key, string, int) store.Admit) {
+	p := a.policy
+	keys := id.prepared()
+	subject := lease(keys.subject, "conns", p.subjectCap())
+	subject.IssuedAt = id.IssuedAt
+	if rule, ok := ruleOf(p.rates, keySubject); ok {
+		subject.Bucket, subject.Rate, subject.N = rule.bucket, store.Rate(rule.rate), 1
+	}
+	b.admit(subject)
+	if keys.token.ID != "" {
+		b.admit(store.Admit{Key: keys.token, IssuedAt: id.IssuedAt})
+	}
+	if keys.oidc.ID != "" {
+		b.admit(store.Admit{Key: keys.oidc, IssuedAt: id.IssuedAt})
+	}
+	if p.verifier != nil {
+		b.admit(store.Admit{Key: store.Everyone(), IssuedAt: id.IssuedAt})
+		b.admit(store.Admit{Key: networkOf(a.client), IssuedAt: id.IssuedAt})
+	}
+	if a.trusted.Contains(a.client) {
+		return
+	}
+	b.admit(store.Admit{Key: a.address.narrow, Bucket: p.addressRate.bucket, Rate: store.Rate(p.addressRate.rate), N: -1})
+	if a.address.wide.Prefix.IsValid() {
+		b.admit(store.Admit{Key: a.address.wide, Bucket: p.addressRate.bucket, Rate: p.wideRate, N: -1})
+	}
+}
+
+// fillCustom adds the rules by function, each value asked for once.
+func (a *attempt) fillCustom(b *admission, lease func(store.Key, string, int) store.Admit) error {
+	for _, rule := range a.policy.funcRules {
+		value, err := a.callKey(rule.key)
+		if err != nil {
+			return err
+		}
+		if value == "" {
+			continue
+		}
+		admit := lease(store.Custom(rule.key.name, value), rule.bucket, rule.most)
+		if rule.rate.N > 0 {
+			admit.Rate, admit.N = store.Rate(rule.rate), 1
+		}
+		b.admit(admit)
+	}
+	return nil
+}
+
+func (a *attempt) callKey(k Key) (value string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.finding.err = fmt.Errorf("the function of ByFunc(%q) panicked: %v", k.name, p)
+			err = ReasonInternal
+		}
+	}()
+	return k.fn(a.handshake()), nil
+}
+
+// nonceName is what a Sec-WebSocket-Key is remembered as: with the credential,
+// so that nobody can spend another's nonce, else with the address.
+func (a *attempt) nonceName() string {
+	if a.identity == nil {
+		return string(a.nonce[:]) + a.client.String()
+	}
+	if a.identity.content != "" {
+		return string(a.nonce[:]) + a.identity.content
+	}
+	return string(a.nonce[:]) + a.identity.prepared().subject.ID
+}
+
+// judgeAdmission gives the verdict that is earliest in the order of checks.
+func (a *attempt) judgeAdmission(b *admission) error {
+	var worst *store.Admit
+	for i := range b.admits[:b.n] {
+		admit := &b.admits[i]
+		if rank(admit.Verdict.Refused) > 0 && (worst == nil || rank(admit.Verdict.Refused) < rank(worst.Verdict.Refused)) {
+			worst = admit
+		}
+	}
+	switch {
+	case worst != nil:
+		return a.judgeRefused(worst)
+	case !b.claim.First:
+		a.check = "key-replay"
+		return a.refuse(ReasonKeyReplay, "a Sec-WebSocket-Key used before", "a fresh one")
+	}
+	return nil
+}
+
+func rank(r store.Refusal) int {
+	switch r {
+	case store.Revoked:
+		return 1
+	case store.Banned:
+		return 2
+	case store.OverRate:
+		return 3
+	case store.OverCap:
+		return 4
+	}
+	return 0
+}
+
+func (a *attempt) judgeRefused(admit *store.Admit) error {
+	a.retryAfter = admit.Verdict.RetryAfter
+	switch admit.Verdict.Refused {
+	case store.Revoked:
+		a.check = "token"
+		return a.refuse(ReasonRevoked, "a credential from before its revocation", "a fresh one")
+	case store.Banned:
+		a.check = "rate"
+		return a.refuse(ReasonBanned, "a banned subject", "one without a ban")
+	case store.OverRate:
+		a.check = "rate"
+		return a.refuse(ReasonRate, "too many handshakes of one "+keyWord(admit.Key), fmt.Sprintf("%d per %s", admit.Rate.N, admit.Rate.Per))
+	default:
+		return a.refuse(ReasonConnLimit, fmt.Sprintf("%d open sessions of one %s", admit.Verdict.Held, keyWord(admit.Key)), fmt.Sprintf("at most %d", admit.Cap))
+	}
+}
+
+func keyWord(k store.Key) string {
+	switch k.Kind {
+	case store.KeySubject:
+		return "subject"
+	case store.KeyIP:
+		return "address"
+	}
+	return "key"
+}
+
+// undoAdmission gives back what a refused batch has taken. The subject's rate
+// stays charged.
+func (a *attempt) undoAdmission(b *admission) {
+	for i := range b.admits[:b.n] {
+		admit := b.admits[i]
+		if admit.Err != nil || admit.Verdict.Refused != store.None {
+			continue
+		}
+		if admit.Cap > 0 {
+			a.quietly(&store.Release{Key: admit.Key, Node: admit.Node, Conn: admit.Conn})
+		}
+		if admit.N < 0 {
+			admit.N = -admit.N
+			a.quietly(&admit)
+		}
+	}
+	if b.claims && b.claim.First && b.claim.Err == nil {
+		a.withdrawNonce(b.claim.Value)
+	}
+}
+
+func (a *attempt) withdrawNonce(value string) {
+	a.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: value})
+}
+
+// funcRule is a rule by function, its rate and its cap together.
+type funcRule struct {
+	key    Key
+	bucket string
+	rate   Rate
+	most   int
+}
+
+func (d *draft) finishFuncRules() {
+	d.funcRules = nil
+	find := func(k Key) *funcRule {
+		for i := range d.funcRules {
+			if sameKey(d.funcRules[i].key, k) {
+				return &d.funcRules[i]
+			}
+		}
+		d.funcRules = append(d.funcRules, funcRule{key: k, bucket: bucketOf("handshakes", k)})
+		return &d.funcRules[len(d.funcRules)-1]
+	}
+	for _, r := range d.rates {
+		if r.key.kind == keyFunc {
+			find(r.key).rate = r.rate
+		}
+	}
+	for _, c := range d.caps {
+		if c.key.kind == keyFunc {
+			find(c.key).most = c.n
+		}
+	}
+	if len(d.funcRules) > mostFuncRules {
+		d.fault("LimitConns", "%d keys by function are too many; keep %d", len(d.funcRules), mostFuncRules)
+	}
+}
+
+// mostFuncRules leaves room for them in a batch.
+const mostFuncRules = mostAdmits - 8
+
+func (p *policy) subjectCap() int {
+	rule, _ := ruleOf(p.caps, keySubject)
+	if p.limits.Conns > 0 {
+		return p.limits.Conns
+	}
+	return rule.n
+}

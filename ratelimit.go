@@ -1,0 +1,421 @@
+package wssecure
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/store"
+)
+
+// Rate is N events in each Per, with room for Burst at once; a Burst of 0 is N.
+type Rate struct {
+	N     int
+	Per   time.Duration
+	Burst int
+}
+
+// PerSecond is n events a second, n at once.
+func PerSecond(n int) Rate { return Rate{N: n, Per: time.Second, Burst: n} }
+
+// PerMinute is n events a minute, n at once.
+func PerMinute(n int) Rate { return Rate{N: n, Per: time.Minute, Burst: n} }
+
+// PerHour is n events an hour, n at once.
+func PerHour(n int) Rate { return Rate{N: n, Per: time.Hour, Burst: n} }
+
+func (r Rate) filled() Rate {
+	if r.Burst == 0 {
+		r.Burst = r.N
+	}
+	return r
+}
+
+func (r Rate) times(k int) Rate { return Rate{N: r.N * k, Per: r.Per, Burst: r.Burst * k} }
+
+// mostPerRate keeps the arithmetic of every limiter far from overflow.
+const mostPerRate = 1_000_000_000
+
+// fault says what is wrong with the rate of an option.
+func (r Rate) fault() string {
+	switch {
+	case r.N <= 0 || r.Per <= 0:
+		return fmt.Sprintf("%d per %s admits nobody; use a rate such as ", r.N, r.Per)
+	case r.Burst < 0:
+		return fmt.Sprintf("burst %d is negative; use 1 or more", r.Burst)
+	case r.N > mostPerRate || r.Burst > mostPerRate:
+		return fmt.Sprintf("%d per %s is no limit; use %d or less", max(r.N, r.Burst), r.Per, mostPerRate)
+	}
+	return ""
+}
+
+// Key says what a limit counts by.
+type Key struct {
+	kind keyKind
+	name string
+	fn   func(*Handshake) string
+}
+
+type keyKind uint8
+
+const (
+	keyIP keyKind = iota + 1
+	keySubject
+	keyTotal
+	keyFunc
+)
+
+// ByIP counts by client address: IPv4 addresses singly, IPv6 by /64. See
+// [TrustProxies] for servers behind a proxy.
+func ByIP() Key { return Key{kind: keyIP, name: "ip"} }
+
+// BySubject counts by issuer and subject of the Identity, and skips handshakes
+// without one.
+func BySubject() Key { return Key{kind: keySubject, name: "subject"} }
+
+// ByTotal counts everything of this process together.
+func ByTotal() Key { return Key{kind: keyTotal, name: "total"} }
+
+// ByFunc counts by what fn returns, under a name of its own, and skips
+// handshakes for which it returns "". It must be quick; a panic refuses with 500.
+func ByFunc(name string, fn func(*Handshake) string) Key {
+	return Key{kind: keyFunc, name: name, fn: fn}
+}
+
+// LimitHandshakes caps the rate of handshakes by key: 600 a minute with a burst
+// of 300 by address unless given, and 16 times that for an IPv6 /48. A handshake
+// over it is answered with 429 and Retry-After. A handshake that is admitted
+// with an identity gives its address's token back, so that an office behind one
+// address is not locked out.
+func LimitHandshakes(key Key, rate Rate) Option {
+	return func(d *draft) {
+		if !d.limitKey("LimitHandshakes", key) || !d.limitRate("LimitHandshakes", rate, "PerMinute(600)") {
+			return
+		}
+		d.rates = replaceRule(d.rates, key, rateRule{key: key, bucket: bucketOf("handshakes", key), rate: rate.filled()})
+	}
+}
+
+// LimitFailures bans by key what fails more often than rate: a forged token, a
+// broken frame (the Reasons that only an attacker causes). The ban lasts for
+// ban, then twice as long each time, up to an hour. By default 20 a minute by
+// address, for a minute; private, loopback and proxy addresses are then never
+// banned, they are when LimitFailures names ByIP.
+func LimitFailures(key Key, rate Rate, ban time.Duration) Option {
+	return func(d *draft) {
+		if !d.limitKey("LimitFailures", key) || !d.limitRate("LimitFailures", rate, "PerMinute(20)") {
+			return
+		}
+		switch {
+		case key.kind == keyTotal:
+			d.fault("LimitFailures", "total would ban everybody; use ByIP, BySubject or ByFunc")
+		case ban == 0:
+			d.fault("LimitFailures", "a ban of 0s is none; use 1s or more")
+		case ban < time.Second:
+			d.fault("LimitFailures", "a ban of %s is too short; use 1s or more", ban)
+		}
+		d.failures = replaceRule(d.failures, key, failureRule{key: key, rate: rate.filled(), ban: ban, explicit: true})
+	}
+}
+
+// LimitConns caps open sessions by key: 64 of one subject, 256 without identity
+// from one address and 100,000 in all unless given. One more is answered with
+// 429, beyond the total with 503.
+func LimitConns(key Key, n int) Option {
+	return func(d *draft) {
+		if !d.limitKey("LimitConns", key) {
+			return
+		}
+		switch {
+		case n == 0:
+			d.fault("LimitConns", "0 admits nobody; use 1 or more")
+		case n < 0:
+			d.fault("LimitConns", "%d is negative; use 1 or more", n)
+		case n > sharedStoreCap && key.kind != keyTotal:
+			d.fault("LimitConns", "%d by %s is beyond a shared store's %d; use ByTotal", n, keyLabel(key), sharedStoreCap)
+		}
+		d.caps = replaceRule(d.caps, key, capRule{key: key, bucket: bucketOf("conns", key), n: n})
+	}
+}
+
+func keyLabel(k Key) string {
+	if k.kind == keyIP {
+		return "IP"
+	}
+	return k.name
+}
+
+// LimitReplay is for how long a Sec-WebSocket-Key is remembered after its 101,
+// with the credential or without one the address, and refused when it comes
+// again: 5 minutes unless given.
+func LimitReplay(window time.Duration) Option {
+	return func(d *draft) {
+		if !d.processWide("LimitReplay") {
+			return
+		}
+		switch {
+		case window == 0:
+			d.fault("LimitReplay", "0s remembers nothing; use 1s or more")
+		case window < time.Second:
+			d.fault("LimitReplay", "%s is too short; use 1s or more", window)
+		}
+		d.replayWindow = window
+	}
+}
+
+// LimitHandshakeTime bounds each call of a function of the application during a
+// handshake: 10 seconds unless given. A late one is answered with 503.
+func LimitHandshakeTime(t time.Duration) Option {
+	return func(d *draft) {
+		if !d.once("LimitHandshakeTime") {
+			return
+		}
+		switch {
+		case t == 0:
+			d.fault("LimitHandshakeTime", "0s admits nobody; use 1s to 1m0s")
+		case t < time.Second || t > time.Minute:
+			d.fault("LimitHandshakeTime", "%s is out of range; use 1s to 1m0s", t)
+		}
+		d.handshakeTime = t
+	}
+}
+
+// TrustProxies believes what the proxies in the networks prefixes say of the
+// client: its address in header, and by X-Forwarded-Proto whether it uses TLS.
+// header is the one header that they set: "X-Forwarded-For", "Forwarded" or one
+// with a single address, as "X-Real-IP". A list is read from the right up to the
+// first address that is no proxy. The word "private" stands for RFC 1918,
+// 100.64/10, link-local, unique-local and loopback addresses. Everybody else's
+// forwarding headers are ignored.
+func TrustProxies(header string, prefixes ...string) Option {
+	return func(d *draft) {
+		if !d.processWide("TrustProxies") {
+			return
+		}
+		proxies, errs := clientip.NewProxies(header, prefixes...)
+		d.faultErrs("TrustProxies", errs)
+		if len(errs) == 0 {
+			d.proxies = proxies
+		}
+	}
+}
+
+// TrustNetworks exempts the networks prefixes from rules by address and from
+// bans, for load balancers' probes and the like; every other check holds.
+func TrustNetworks(why string, prefixes ...string) Option {
+	return func(d *draft) {
+		if d.child {
+			d.processWide("TrustNetworks")
+			return
+		}
+		if !d.insecure("TrustNetworks", why) {
+			return
+		}
+		networks, errs := clientip.NewNetworks(prefixes...)
+		d.faultErrs("TrustNetworks", errs)
+		if len(errs) == 0 {
+			d.trusted = networks
+		}
+	}
+}
+
+type rateRule struct {
+	key    Key
+	bucket string
+	rate   Rate
+}
+
+type failureRule struct {
+	key      Key
+	rate     Rate
+	ban      time.Duration
+	explicit bool
+}
+
+type capRule struct {
+	key    Key
+	bucket string
+	n      int
+}
+
+func (r rateRule) by() Key    { return r.key }
+func (r failureRule) by() Key { return r.key }
+func (r capRule) by() Key     { return r.key }
+
+func replaceRule[R interface{ by() Key }](rules []R, key Key, rule R) []R {
+	kept := slices.DeleteFunc(slices.Clone(rules), func(r R) bool { return sameKey(r.by(), key) })
+	return append(kept, rule)
+}
+
+func ruleOf[R interface{ by() Key }](rules []R, kind keyKind) (rule R, ok bool) {
+	for _, r := range rules {
+		if r.by().kind == kind {
+			return r, true
+		}
+	}
+	return rule, false
+}
+
+func sameKey(a, b Key) bool { return a.kind == b.kind && a.name == b.name }
+
+func bucketOf(what string, k Key) string {
+	if k.kind == keyFunc {
+		return what + "." + k.name
+	}
+	return what
+}
+
+// limitKey checks the key of an option that may be given once for each.
+func (d *draft) limitKey(option string, k Key) bool {
+	switch {
+	case k.kind == 0:
+		d.fault(option, "the key is empty; use ByIP, BySubject, ByTotal or ByFunc")
+		return false
+	case k.kind == keyFunc && (k.name == "" || k.fn == nil):
+		d.fault(option, "ByFunc lacks its name or function; pass both")
+		return false
+	}
+	label := fmt.Sprintf("%s/%d/%s", option, k.kind, k.name)
+	if d.given[label] {
+		d.fault(option, "is given twice for %s; keep one", k.name)
+		return false
+	}
+	d.given[label] = true
+	return true
+}
+
+func (d *draft) limitRate(option string, r Rate, example string) bool {
+	text := r.fault()
+	if text == "" {
+		return true
+	}
+	if strings.HasSuffix(text, "such as ") {
+		text += example
+	}
+	d.fault(option, "%s", text)
+	return false
+}
+
+func (d *draft) finishLimits() {
+	if d.handshakeTime == 0 {
+		d.handshakeTime = defaultHandshakeTime
+	}
+	if d.replayWindow == 0 {
+		d.replayWindow = defaultReplayWindow
+	}
+	if _, ok := ruleOf(d.rates, keyIP); !ok {
+		rate := Rate{defaultHandshakesPerMinute, time.Minute, defaultHandshakeBurst}
+		d.rates = append(slices.Clip(d.rates), rateRule{key: ByIP(), bucket: "handshakes", rate: rate})
+	}
+	if _, ok := ruleOf(d.failures, keyIP); !ok {
+		d.failures = append(slices.Clip(d.failures), failureRule{key: ByIP(), rate: PerMinute(defaultFailuresPerMinute), ban: defaultBan})
+	}
+	for _, c := range []capRule{
+		{ByIP(), "conns", defaultConnsPerAddress},
+		{BySubject(), "conns", defaultConnsPerSubject},
+		{ByTotal(), "conns", defaultConnsInAll},
+	} {
+		if _, ok := ruleOf(d.caps, c.key.kind); !ok {
+			d.caps = append(slices.Clip(d.caps), c)
+		}
+	}
+	d.addressRate, _ = ruleOf(d.rates, keyIP)
+	d.addressCap, _ = ruleOf(d.caps, keyIP)
+	d.totalCap, _ = ruleOf(d.caps, keyTotal)
+	d.wideRate = store.Rate(d.addressRate.rate.times(wideBudgetFactor))
+	d.finishSession()
+}
+
+// addressKeys are the names under which a client's address is counted; wide is
+// the zero Key but for IPv6.
+type addressKeys struct{ narrow, wide store.Key }
+
+func keysOfAddress(a netip.Addr) addressKeys {
+	k := addressKeys{narrow: store.Address(clientip.Bucket(a))}
+	if wide, ok := clientip.Wide(a); ok {
+		k.wide = store.Address(wide)
+	}
+	return k
+}
+
+// retrySoon is Retry-After where the time left is unknown, random so that no
+// herd returns at once.
+func retrySoon() time.Duration {
+	return 5*time.Second + rand.N(10*time.Second)
+}
+
+// checkCapacity refuses what the process as a whole has no room for.
+func (a *attempt) checkCapacity() error {
+	if a.draining.Load() {
+		return a.refuse(ReasonDraining, "a handshake", "none while draining")
+	}
+	if open := a.open.Load(); open >= int64(a.policy.totalCap.n) {
+		return a.refuse(ReasonCapacity, fmt.Sprintf("%d open sessions", open), fmt.Sprintf("at most %d", a.policy.totalCap.n))
+	}
+	rule, ok := ruleOf(a.policy.rates, keyTotal)
+	if !ok {
+		return nil
+	}
+	if ok, retry := a.totals.take(rule); !ok {
+		a.retryAfter = retry
+		return a.refuse(ReasonCapacity, "handshakes of all clients", fmt.Sprintf("%d per %s", rule.rate.N, rule.rate.Per))
+	}
+	return nil
+}
+
+// checkRate asks whether the client's address is banned or over its budget. A
+// banned address with a token that was verified before passes: whoever shares
+// an address with an attacker keeps its access.
+func (a *attempt) checkRate() error {
+	if a.trusted.Contains(a.client) {
+		return nil
+	}
+	rule := &a.policy.addressRate
+	adm := &a.admission
+	adm.reset()
+	adm.admit(store.Admit{Key: a.address.narrow, Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
+	if a.address.wide.Prefix.IsValid() {
+		adm.admit(store.Admit{Key: a.address.wide, Bucket: rule.bucket, Rate: a.policy.wideRate, N: 1})
+	}
+	if err := adm.do(a); err != nil {
+		return err
+	}
+	for i := range adm.admits[:adm.n] {
+		if err := a.judgeAddress(&adm.admits[i].Verdict); err != nil {
+			a.returnAddressTokens(adm.admits[:adm.n])
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *attempt) judgeAddress(v *store.Verdict) error {
+	switch v.Refused {
+	case store.Banned:
+		if own, ok := a.policy.verifier.(ownVerifier); ok && a.creds.text != "" && own.known(a.creds.text) {
+			return nil
+		}
+		a.retryAfter = v.RetryAfter
+		return a.refuse(ReasonBanned, a.client.String(), "an address without a ban")
+	case store.OverRate:
+		a.retryAfter = v.RetryAfter
+		rate := a.policy.addressRate.rate
+		return a.refuse(ReasonRate, a.client.String(), fmt.Sprintf("%d per %s, %d at once", rate.N, rate.Per, rate.Burst))
+	}
+	return nil
+}
+
+// returnAddressTokens gives back what one tier took when the other refused.
+func (a *attempt) returnAddressTokens(admits []store.Admit) {
+	for i := range admits {
+		if admits[i].Verdict.Refused == store.None {
+			back := admits[i]
+			back.N = -1
+			a.quietly(&back)
+		}
+	}
+}
