@@ -1,0 +1,195 @@
+package wssecure
+
+import (
+	"slices"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/wire"
+)
+
+// Limits bound one session. A zero field is the default; no value turns a limit
+// off. Rates are inbound: what comes faster is read slower, until TCP tells the
+// peer, unless CloseOnRate. Control, fragment and empty-frame floods always
+// close.
+type Limits struct {
+	Conns       int           // open sessions of this subject; LimitConns(BySubject()) by default
+	MessageSize int64         // bytes of one message, after inflation: 65,536
+	Messages    Rate          // messages: 60 a second, burst 120
+	Bytes       Rate          // wire bytes: 1 MiB a second, burst 4 MiB
+	Controls    Rate          // pings, pongs and close frames: 10 a second, burst 20
+	Fragments   int           // frames of one message: 1,024; an eighth of them empty
+	MessageTime time.Duration // to complete a message: 30 s
+	Idle        time.Duration // without a message either way: Lifetime
+	Lifetime    time.Duration // of the session, shortened by up to a tenth at random: 24 h
+	Pong        time.Duration // from a ping without any frame of the peer: 45 s
+	Write       time.Duration // of a write whose peer takes less than 16 KiB: 30 s
+	CloseOnRate bool          // end with 1008 instead of delaying
+}
+
+// LimitSession bounds every session.
+func LimitSession(l Limits) Option {
+	return func(d *draft) {
+		if d.once("LimitSession") {
+			d.limits = l
+			d.checkLimits("LimitSession", l)
+		}
+	}
+}
+
+// SetPing is how often the peer is pinged, give or take a tenth: 25 seconds
+// unless given.
+func SetPing(every time.Duration) Option {
+	return func(d *draft) {
+		if !d.once("SetPing") {
+			return
+		}
+		if every < time.Second || every > time.Hour {
+			d.fault("SetPing", "%s is out of range; use 1s to 1h0m0s", every)
+		}
+		d.ping = every
+	}
+}
+
+// AllowMessageTypes names the types of messages that are let in, text and binary
+// unless given. Another ends the session with 1003 at its first frame header.
+func AllowMessageTypes(types ...MessageType) Option {
+	return func(d *draft) {
+		if !d.once("AllowMessageTypes") {
+			return
+		}
+		if len(types) == 0 {
+			d.fault("AllowMessageTypes", "the list is empty; name MessageText, MessageBinary or both")
+		}
+		for _, t := range types {
+			if t != MessageText && t != MessageBinary {
+				d.fault("AllowMessageTypes", "%d is no message type; name MessageText, MessageBinary or both", t)
+			}
+		}
+		d.types = slices.Clone(types)
+	}
+}
+
+// AllowCompression accepts permessage-deflate (RFC 7692) without context
+// takeover. It is off by default: compression beside secrets and an attacker's
+// text leaks the secrets (CRIME), and costs memory. Under Handler the library
+// behind must limit what it inflates.
+func AllowCompression() Option {
+	return func(d *draft) {
+		if d.once("AllowCompression") {
+			d.compression = true
+		}
+	}
+}
+
+func (d *draft) checkLimits(option string, l Limits) {
+	sizes := []struct {
+		name string
+		n    int64
+		std  int64
+	}{
+		{"MessageSize", l.MessageSize, defaultMessageSize},
+		{"Fragments", int64(l.Fragments), defaultFragments},
+		{"Conns", int64(l.Conns), defaultConnsPerSubject},
+	}
+	for _, s := range sizes {
+		if s.n < 0 {
+			d.fault(option, "%s %d is negative; use 1 or more, or 0 for %d", s.name, s.n, s.std)
+		}
+	}
+	if l.Conns > sharedStoreCap {
+		d.fault(option, "Conns %d is beyond a shared store's %d; use less", l.Conns, sharedStoreCap)
+	}
+	if l.Fragments > 0 && l.Fragments < 8 {
+		d.fault(option, "Fragments %d refuses ordinary messages; use 8 or more, or 0 for %d", l.Fragments, defaultFragments)
+	}
+	d.checkTimes(option, l)
+	d.checkRates(option, l)
+}
+
+func (d *draft) checkTimes(option string, l Limits) {
+	times := []struct {
+		name string
+		t    time.Duration
+		std  time.Duration
+	}{
+		{"MessageTime", l.MessageTime, defaultMessageTime},
+		{"Idle", l.Idle, 0},
+		{"Lifetime", l.Lifetime, defaultLifetime},
+		{"Pong", l.Pong, defaultPong},
+		{"Write", l.Write, defaultWrite},
+	}
+	for _, x := range times {
+		std := x.std.String()
+		if x.name == "Idle" {
+			std = "none"
+		}
+		switch {
+		case x.t < 0:
+			d.fault(option, "%s %s is negative; use 1s or more, or 0 for %s", x.name, x.t, std)
+		case x.t > 0 && x.t < time.Second:
+			d.fault(option, "%s %s is too short for any network; use 1s or more, or 0 for %s", x.name, x.t, std)
+		}
+	}
+}
+
+func (d *draft) checkRates(option string, l Limits) {
+	rates := []struct {
+		name string
+		r    Rate
+	}{{"Messages", l.Messages}, {"Bytes", l.Bytes}, {"Controls", l.Controls}}
+	for _, x := range rates {
+		if x.r == (Rate{}) {
+			continue
+		}
+		if text := x.r.fault(); text != "" {
+			if x.r.N <= 0 || x.r.Per <= 0 {
+				text += "PerSecond(60)"
+			}
+			d.fault(option, "%s %s", x.name, text)
+		}
+	}
+	size := l.MessageSize
+	if size == 0 {
+		size = defaultMessageSize
+	}
+	if burst := int64(l.Bytes.Burst); burst > 0 && burst < size {
+		d.fault(option, "Bytes.Burst %d is below MessageSize %d; raise it to %d or more", burst, size, size)
+	}
+}
+
+// finishSession fills in the defaults and prepares what the wire asks for.
+func (d *draft) finishSession() {
+	l := &d.limits
+	l.MessageSize = orDefault(l.MessageSize, defaultMessageSize)
+	l.Messages = orDefault(l.Messages, Rate{defaultMessagesPerSecond, time.Second, defaultMessageBurst}).filled()
+	l.Controls = orDefault(l.Controls, Rate{defaultControlsPerSecond, time.Second, defaultControlBurst}).filled()
+	l.Bytes = orDefault(l.Bytes, Rate{defaultBytesPerSecond, time.Second, defaultByteBurst}).filled()
+	// A message that is let in must fit into the budget, or it would never be read.
+	l.Bytes.Burst = max(l.Bytes.Burst, int(l.MessageSize))
+	l.Fragments = orDefault(l.Fragments, defaultFragments)
+	l.MessageTime = orDefault(l.MessageTime, defaultMessageTime)
+	l.Lifetime = orDefault(l.Lifetime, defaultLifetime)
+	l.Pong = orDefault(l.Pong, defaultPong)
+	l.Write = orDefault(l.Write, defaultWrite)
+	d.ping = orDefault(d.ping, defaultPing)
+	if len(d.types) == 0 {
+		d.types = []MessageType{MessageText, MessageBinary}
+	}
+	d.wire = wire.Limits{
+		MessageSize: l.MessageSize,
+		Messages:    wire.Rate(l.Messages), Bytes: wire.Rate(l.Bytes), Controls: wire.Rate(l.Controls),
+		Fragments:   l.Fragments,
+		MessageTime: l.MessageTime, Idle: l.Idle, Ping: d.ping, Pong: l.Pong, Write: l.Write,
+		CloseOnRate: l.CloseOnRate,
+		Text:        slices.Contains(d.types, MessageText),
+		Binary:      slices.Contains(d.types, MessageBinary),
+	}
+}
+
+func orDefault[T comparable](value, std T) T {
+	var zero T
+	if value == zero {
+		return std
+	}
+	return value
+}

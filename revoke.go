@@ -1,0 +1,259 @@
+package wssecure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/store"
+)
+
+// A Target names sessions, or whose credentials: of a person, a token, a login,
+// a network, or all. Make one with the functions below.
+type Target struct {
+	kind   targetKind
+	a, b   string
+	prefix netip.Prefix
+	before time.Time
+}
+
+type targetKind uint8
+
+const (
+	targetSubject targetKind = iota + 1
+	targetSession
+	targetToken
+	targetOIDC
+	targetNetwork
+	targetEveryone
+)
+
+// Subject is everything of one person at one issuer.
+func Subject(issuer, subject string) Target {
+	return Target{kind: targetSubject, a: issuer, b: subject}
+}
+
+// SessionID is one session.
+func SessionID(id string) Target { return Target{kind: targetSession, b: id} }
+
+// TokenID is one token by its jti.
+func TokenID(issuer, jti string) Target { return Target{kind: targetToken, a: issuer, b: jti} }
+
+// OIDCSession is one login at the issuer by its sid.
+func OIDCSession(issuer, sid string) Target { return Target{kind: targetOIDC, a: issuer, b: sid} }
+
+// Network is every client in a network.
+func Network(p netip.Prefix) Target { return Target{kind: targetNetwork, prefix: p} }
+
+// Everyone is every session.
+func Everyone() Target { return Target{kind: targetEveryone} }
+
+// IssuedBefore narrows t to credentials issued before then; for Revoke the
+// default is now.
+func (t Target) IssuedBefore(then time.Time) Target {
+	t.before = then
+	return t
+}
+
+func (t Target) valid() error {
+	ok := false
+	switch t.kind {
+	case targetSubject, targetToken, targetOIDC, targetSession:
+		ok = t.b != ""
+	case targetNetwork:
+		ok = t.prefix.IsValid()
+	case targetEveryone:
+		ok = true
+	}
+	if !ok {
+		return errors.New("wssecure: the target is empty; use Subject, SessionID, TokenID, OIDCSession, Network or Everyone")
+	}
+	return nil
+}
+
+func (t Target) key() store.Key {
+	switch t.kind {
+	case targetSubject:
+		return store.Subject(t.a, t.b)
+	case targetSession:
+		return store.Session(t.b)
+	case targetToken:
+		return store.TokenID(t.a, t.b)
+	case targetOIDC:
+		return store.OIDCSession(t.a, t.b)
+	case targetNetwork:
+		return store.Network(t.prefix)
+	}
+	return store.Everyone()
+}
+
+func networkOf(a netip.Addr) store.Key {
+	a = a.Unmap()
+	return store.Network(netip.PrefixFrom(a, a.BitLen()))
+}
+
+// Revoke ends the live sessions of t with close code 3000 and refuses their
+// credentials from then on: those issued up to now, or up to IssuedBefore, in
+// whole seconds; a login of the next second works again. When it has returned no
+// message of such a session is delivered. closed counts the sessions it ended.
+func (g *Guard) Revoke(ctx context.Context, t Target, why string) (closed int, err error) {
+	if err := t.valid(); err != nil {
+		return 0, err
+	}
+	c := g.core
+	mark := store.Mark{Key: t.key(), Kind: store.MarkRevoke, Before: t.before, Why: why}
+	err = c.store.Do(ctx, &mark)
+	if err == nil {
+		err = mark.Err
+	}
+	for s := range c.matching(t) {
+		if !s.issuedBefore(t) {
+			continue
+		}
+		if s.cause.Load() == nil {
+			closed++
+		}
+		s.endWith(&Rejection{Reason: ReasonRevoked, Err: errors.New(why)}, ByGuard, 3000)
+	}
+	c.audit.emit(Event{Kind: EventRevoked, Time: time.Now().UTC(), Reason: ReasonRevoked, Hint: why, Count: int64(closed)}, g.policy.hooks)
+	return closed, err
+}
+
+// issuedBefore reports whether a session's credential falls under t: one without
+// iat always does, and iat has whole seconds.
+func (s *Session) issuedBefore(t Target) bool {
+	if t.before.IsZero() {
+		return true
+	}
+	id := s.Identity()
+	if id == nil || id.IssuedAt.IsZero() {
+		return true
+	}
+	return id.IssuedAt.Unix() <= t.before.Unix()
+}
+
+// matching gives the live sessions of a target.
+func (c *core) matching(t Target) iter.Seq[*Session] {
+	key := t.key()
+	switch t.kind {
+	case targetSubject:
+		return slices.Values(c.live.BySubject(key.ID))
+	case targetToken:
+		return slices.Values(c.live.ByToken(key.ID))
+	case targetOIDC:
+		return slices.Values(c.live.ByOIDCSession(key.ID))
+	case targetNetwork:
+		return slices.Values(c.live.ByPrefix(key.Prefix))
+	case targetSession:
+		return func(yield func(*Session) bool) {
+			if s, ok := c.live.ByID(t.b); ok {
+				yield(s)
+			}
+		}
+	}
+	return c.live.All()
+}
+
+// Ban refuses t, a Network or a Subject, for d: with 403 before, or right after,
+// its token. Open sessions live on; Revoke ends them.
+func (g *Guard) Ban(ctx context.Context, t Target, d time.Duration, why string) error {
+	key, err := bannable(t)
+	switch {
+	case err != nil:
+		return err
+	case d <= 0:
+		return fmt.Errorf("wssecure: a ban of %s is none; use 1s or more", d)
+	case why == "":
+		return errors.New("wssecure: the reason of a ban is empty; say why in a few words")
+	}
+	mark := store.Mark{Key: key, Kind: store.MarkBan, Until: time.Now().Add(d), Why: why}
+	if err := g.core.store.Do(ctx, &mark); err != nil {
+		return err
+	}
+	if mark.Err != nil {
+		return mark.Err
+	}
+	g.core.audit.emit(Event{Kind: EventBanned, Time: time.Now().UTC(), Hint: why, By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
+	return nil
+}
+
+// Unban lifts a ban of t.
+func (g *Guard) Unban(ctx context.Context, t Target) error {
+	key, err := bannable(t)
+	if err != nil {
+		return err
+	}
+	mark := store.Mark{Key: key, Kind: store.MarkUnban}
+	if err := g.core.store.Do(ctx, &mark); err != nil {
+		return err
+	}
+	if mark.Err != nil {
+		return mark.Err
+	}
+	g.core.audit.emit(Event{Kind: EventUnbanned, Time: time.Now().UTC(), By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
+	return nil
+}
+
+// bannable gives the key of a ban: a network that is one client as the guard
+// counts it is that client.
+func bannable(t Target) (store.Key, error) {
+	if err := t.valid(); err != nil {
+		return store.Key{}, err
+	}
+	switch t.kind {
+	case targetSubject:
+		return t.key(), nil
+	case targetNetwork:
+		if bucket := clientip.Bucket(t.prefix.Addr()); bucket == t.prefix.Masked() {
+			return store.Address(bucket), nil
+		}
+		return t.key(), nil
+	}
+	return store.Key{}, errors.New("wssecure: only a Subject or a Network can be banned; use Revoke")
+}
+
+// SessionInfo is one live session as an operator sees it.
+type SessionInfo struct {
+	ID              string
+	Issuer, Subject string
+	ClientIP        netip.Addr
+	Path            string
+	Opened          time.Time
+	Expiry          time.Time // of its credential; zero for none
+	In, Out         Traffic
+}
+
+// Sessions gives the live sessions, each at most once. It holds no lock while
+// the caller works.
+func (g *Guard) Sessions() iter.Seq[SessionInfo] {
+	return func(yield func(SessionInfo) bool) {
+		for s := range g.core.live.All() {
+			if info, ok := s.info(); ok && !yield(info) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Session) info() (SessionInfo, bool) {
+	if !s.running.Load() || s.cause.Load() != nil {
+		return SessionInfo{}, false
+	}
+	s.mu.Lock()
+	w := s.wire
+	s.mu.Unlock()
+	info := SessionInfo{ID: s.id, ClientIP: s.client, Path: s.request.URL.Path, Opened: s.opened}
+	if id := s.Identity(); id != nil {
+		info.Issuer, info.Subject, info.Expiry = id.Issuer, id.Subject, id.Expiry
+	}
+	if w != nil {
+		n := w.Counters()
+		info.In, info.Out = Traffic{n.InMessages, n.InBytes}, Traffic{n.OutMessages, n.OutBytes}
+	}
+	return info, true
+}
