@@ -1,0 +1,462 @@
+package wssecure
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"github.com/wssecure/wssecure/internal/strictjson"
+	"github.com/wssecure/wssecure/internal/wire"
+)
+
+// MessageType is text or binary (RFC 6455 section 5.6).
+type MessageType = websocket.MessageType
+
+// StatusCode is a close code (RFC 6455 section 7.4).
+type StatusCode = websocket.StatusCode
+
+// Types of messages.
+const (
+	MessageText   = websocket.MessageText
+	MessageBinary = websocket.MessageBinary
+)
+
+// Close codes that applications send and see; see also [StatusUnauthorized],
+// [StatusForbidden] and [StatusTimeout].
+const (
+	StatusNormalClosure   = websocket.StatusNormalClosure
+	StatusGoingAway       = websocket.StatusGoingAway
+	StatusProtocolError   = websocket.StatusProtocolError
+	StatusUnsupportedData = websocket.StatusUnsupportedData
+	StatusPolicyViolation = websocket.StatusPolicyViolation
+	StatusMessageTooBig   = websocket.StatusMessageTooBig
+	StatusInternalError   = websocket.StatusInternalError
+	StatusServiceRestart  = websocket.StatusServiceRestart
+	StatusTryAgainLater   = websocket.StatusTryAgainLater
+)
+
+// A Filter sees a whole message before user code gets it, or before it is sent,
+// and returns what goes on: p itself, or another slice. nil drops the message,
+// an error refuses it. p is valid until the filter returns. See package filter
+// for ready ones.
+type Filter func(ctx context.Context, c *Conn, typ MessageType, p []byte) ([]byte, error)
+
+// OnMessage passes every inbound message through the filters, in order, before
+// Read returns it. An error ends the session: with its Reason's close code, else
+// with 1008. It needs ConnHandler: a guard with it refuses every upgrade of
+// Handler.
+func OnMessage(filters ...Filter) Option {
+	return func(d *draft) { d.onMessage = d.addFilters("OnMessage", d.onMessage, filters) }
+}
+
+// OnSend passes every outbound message through the filters, in order, before it
+// is sent. Write returns their error and the session lives, unless the error has
+// a *Rejection. It needs ConnHandler like [OnMessage].
+func OnSend(filters ...Filter) Option {
+	return func(d *draft) { d.onSend = d.addFilters("OnSend", d.onSend, filters) }
+}
+
+func (d *draft) addFilters(option string, have, more []Filter) []Filter {
+	if len(more) == 0 {
+		d.fault(option, "the list is empty; pass a filter, or leave the option out")
+	}
+	if slices.ContainsFunc(more, func(f Filter) bool { return f == nil }) {
+		d.fault(option, "a filter is nil; remove it")
+		return have
+	}
+	return append(slices.Clip(have), more...)
+}
+
+// Conn is a secured connection: its messages are whole, within the limits,
+// valid UTF-8 where they are text, and filtered. Once the session has ended
+// every call fails at once with an error that errors.Is the session's Reason.
+// All methods may be called concurrently.
+type Conn struct {
+	session *Session
+	ws      *websocket.Conn
+	wire    *wire.Conn
+	chosen  string
+	done    <-chan struct{} // of the session's context
+
+	reading sync.Mutex
+	writing chan struct{} // holds one token while a message is being written
+	deaf    bool          // CloseRead was called
+	probe   [1]byte
+}
+
+// readBuffer and writeBuffer are small, since most sockets are idle most of the
+// time, and large enough for pipelined messages (FACTS 26).
+const (
+	readBuffer  = 512
+	writeBuffer = 512
+)
+
+var errDeaf = errors.New("wssecure: Read after CloseRead")
+
+// Session is the session of this connection.
+func (c *Conn) Session() *Session { return c.session }
+
+// Identity is who the session belongs to; nil for an anonymous one.
+func (c *Conn) Identity() *Identity { return c.session.Identity() }
+
+// Subprotocol is the one that was chosen of [AllowSubprotocols]; "" for none.
+func (c *Conn) Subprotocol() string { return c.chosen }
+
+// Read returns the next message in a slice that is the caller's. When ctx ends
+// between messages Read returns its error and the session lives; a message that
+// has begun is read to its end, within Limits.MessageTime.
+func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	return c.ReadInto(ctx, nil)
+}
+
+// ReadInto is Read into buf[:0]; a larger message gets a larger slice. It
+// allocates nothing when the message fits. On error the slice is empty.
+func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.deaf {
+		return 0, buf[:0], errDeaf
+	}
+	for {
+		typ, p, err := c.next(ctx, buf)
+		if err != nil {
+			return 0, buf[:0], err
+		}
+		if p != nil {
+			return typ, p, nil
+		}
+	}
+}
+
+// next reads one message; p is nil when a filter has dropped it.
+func (c *Conn) next(ctx context.Context, buf []byte) (MessageType, []byte, error) {
+	if err := c.session.err(); err != nil {
+		return 0, nil, err
+	}
+	stop, err := c.watch(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	typ, r, err := c.ws.Reader(context.Background())
+	if stop != nil && stop.end() && err != nil && c.session.err() == nil {
+		return 0, nil, ctx.Err()
+	}
+	if err != nil {
+		return 0, nil, c.readError(err)
+	}
+	p, err := c.fill(buf[:0], r)
+	if err != nil {
+		return 0, nil, c.readError(err)
+	}
+	if typ == MessageText && !utf8.Valid(p) {
+		return 0, nil, c.session.endWith(&Rejection{Reason: ReasonUTF8}, ByGuard, 1007)
+	}
+	if p, err = c.filterIn(typ, p); err != nil {
+		return 0, nil, err
+	}
+	// Nothing is delivered after an end, not even what was read before it.
+	if err := c.session.err(); err != nil {
+		return 0, nil, err
+	}
+	return typ, p, nil
+}
+
+// watch lets the end of a context of the caller's own interrupt a Read between
+// messages. The session's own context needs no watch: its end wakes the wire.
+func (c *Conn) watch(ctx context.Context) (*interrupt, error) {
+	if ctx.Done() == nil || ctx.Done() == c.done {
+		return nil, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	w := &interrupt{wire: c.wire}
+	w.stop = context.AfterFunc(ctx, c.wire.Interrupt)
+	return w, nil
+}
+
+type interrupt struct {
+	wire *wire.Conn
+	stop func() bool
+}
+
+// end stops the watch and reports whether it had fired.
+func (i *interrupt) end() bool {
+	if i.stop() {
+		return false
+	}
+	i.wire.ClearInterrupt()
+	return true
+}
+
+// fill reads a message to its end. The wire has bounded it already, but for what
+// inflates.
+func (c *Conn) fill(p []byte, r io.Reader) ([]byte, error) {
+	if p == nil {
+		p = []byte{} // an empty message is not nil: nil is a dropped one
+	}
+	most := int(c.session.policy.limits.MessageSize)
+	for {
+		if len(p) > most {
+			return nil, &Rejection{Reason: ReasonMessageSize}
+		}
+		room := p[len(p):cap(p)]
+		if len(room) == 0 {
+			room = c.probe[:]
+		}
+		n, err := r.Read(room)
+		if cap(p) == len(p) {
+			p = append(p, room[:n]...)
+		} else {
+			p = p[:len(p)+n]
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(p) > most {
+		return nil, &Rejection{Reason: ReasonMessageSize}
+	}
+	return p, nil
+}
+
+// readError settles why a read failed: the session's cause, when the wire or
+// anybody else has ended it, or what the library found.
+func (c *Conn) readError(err error) error {
+	var rejection *Rejection
+	if ended := c.session.err(); ended == nil {
+		if errors.As(err, &rejection) {
+			return c.session.endWith(rejection, ByGuard, 1008)
+		}
+		if websocket.CloseStatus(err) == -1 {
+			// Only bytes that do not inflate reach the library: the wire judges all else.
+			return c.session.endWith(&Rejection{Reason: ReasonProtocol, Err: err}, ByGuard, 1002)
+		}
+	}
+	if websocket.CloseStatus(err) != -1 {
+		return &Rejection{Reason: c.session.reasonOr(ReasonPeer), Err: err}
+	}
+	return c.session.err()
+}
+
+func (s *Session) reasonOr(r Reason) Reason {
+	if c := s.cause.Load(); c != nil {
+		return c.rejection.Reason
+	}
+	return r
+}
+
+// filterIn passes a message through OnMessage.
+func (c *Conn) filterIn(typ MessageType, p []byte) ([]byte, error) {
+	for _, f := range c.session.policy.onMessage {
+		out, err := c.callFilter(f, typ, p)
+		if err != nil {
+			c.session.refuseMessage(err)
+			return nil, c.session.endWith(asRejection(err, ReasonMessageInvalid), ByGuard, 1008)
+		}
+		if out == nil {
+			return nil, nil
+		}
+		if err := c.checkFiltered(typ, out); err != nil {
+			return nil, c.session.endWith(&Rejection{Reason: ReasonInternal, Err: err}, ByGuard, 1011)
+		}
+		p = out
+	}
+	return p, nil
+}
+
+// callFilter survives a filter that panics: that ends the session with 1011.
+func (c *Conn) callFilter(f Filter, typ MessageType, p []byte) (out []byte, err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			out, err = nil, &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("a filter panicked: %v", x)}
+		}
+	}()
+	return f(c.session.ctx, c, typ, p)
+}
+
+func (c *Conn) checkFiltered(typ MessageType, p []byte) error {
+	if int64(len(p)) > c.session.policy.limits.MessageSize {
+		return fmt.Errorf("a filter made the message %d bytes long", len(p))
+	}
+	if typ == MessageText && !utf8.Valid(p) {
+		return errors.New("a filter made the text invalid UTF-8")
+	}
+	return nil
+}
+
+// refuseMessage reports a message that a filter refused: the first one and, with
+// the session, their number.
+func (s *Session) refuseMessage(err error) {
+	s.core.audit.count(EventMessageRefused, "")
+	if s.messages.Add(1) > 1 || !s.core.audit.wanted(info, s.policy.hooks) {
+		return
+	}
+	e := s.base
+	e.Kind, e.Time, e.Check, e.Err, e.Reason = EventMessageRefused, time.Now().UTC(), "filters", err, ReasonMessageInvalid
+	s.core.audit.emit(e, s.policy.hooks)
+}
+
+var errNotText = errors.New("wssecure: the text is not valid UTF-8; send it as binary")
+
+// Write sends one message. It returns when the message is handed to the
+// connection, at the latest after Limits.Write of a peer that does not read.
+// When ctx ends before the first byte Write returns its error and the session
+// lives; after it the session ends: a frame cannot be taken back.
+func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
+	switch {
+	case typ != MessageText && typ != MessageBinary:
+		return fmt.Errorf("wssecure: %d is no message type; use MessageText or MessageBinary", typ)
+	case typ == MessageText && !utf8.Valid(p):
+		return errNotText
+	}
+	p, err := c.filterOut(typ, p)
+	if err != nil || p == nil {
+		return err
+	}
+	foreign := ctx.Done() != nil && ctx.Done() != c.done
+	if err := c.lockWrite(ctx, foreign); err != nil {
+		return err
+	}
+	defer func() { <-c.writing }()
+	if err := c.session.err(); err != nil {
+		return err
+	}
+	if foreign {
+		stop := context.AfterFunc(ctx, c.cutWrite)
+		defer stop()
+	}
+	if err := c.ws.Write(context.Background(), typ, p); err != nil {
+		return c.writeError(err)
+	}
+	return nil
+}
+
+func (c *Conn) lockWrite(ctx context.Context, foreign bool) error {
+	if !foreign {
+		select {
+		case c.writing <- struct{}{}:
+			return nil
+		case <-c.done:
+			return c.session.err()
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case c.writing <- struct{}{}:
+		return nil
+	case <-c.done:
+		return c.session.err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Conn) cutWrite() {
+	c.session.end(cause{rejection: &Rejection{Reason: ReasonSlowReader, Err: errors.New("the context of Write ended inside a frame")}, by: ByGuard})
+}
+
+func (c *Conn) writeError(err error) error {
+	if ended := c.session.err(); ended != nil {
+		return ended
+	}
+	return c.session.end(cause{rejection: &Rejection{Reason: ReasonPeer, Err: err}, by: ByPeer})
+}
+
+// filterOut passes a message through OnSend; p is nil when it was dropped.
+func (c *Conn) filterOut(typ MessageType, p []byte) ([]byte, error) {
+	if p == nil {
+		p = []byte{}
+	}
+	for _, f := range c.session.policy.onSend {
+		out, err := c.callFilter(f, typ, p)
+		var rejection *Rejection
+		if errors.As(err, &rejection) {
+			return nil, c.session.endWith(asRejection(err, ReasonInternal), ByGuard, 1008)
+		}
+		if err != nil {
+			c.session.refuseMessage(err)
+			return nil, err
+		}
+		if out == nil {
+			return nil, nil
+		}
+		if typ == MessageText && !utf8.Valid(out) {
+			return nil, errNotText
+		}
+		p = out
+	}
+	return p, nil
+}
+
+// Close ends the session as [Session.Close] does.
+func (c *Conn) Close(code StatusCode, reason string) error { return c.session.Close(code, reason) }
+
+// CloseRead is for sessions that only send: it answers pings and the peer's
+// close, and a data message from then on ends the session with 1008. Read then
+// fails at once.
+func (c *Conn) CloseRead() {
+	if c.session.err() != nil {
+		return
+	}
+	c.wire.Interrupt()
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.wire.ClearInterrupt()
+	if c.deaf {
+		return
+	}
+	c.deaf = true
+	c.wire.UnwantData()
+	go func() {
+		if _, _, err := c.ws.Reader(context.Background()); err != nil {
+			_ = c.readError(err)
+		}
+	}()
+}
+
+// maxJSONDepth is how deep arrays and objects may nest.
+const maxJSONDepth = 32
+
+// ReadJSON reads one text message of strict JSON (RFC 8259) into a T: a field
+// that T lacks or has in another case, a duplicate name, text behind the value,
+// nesting beyond 32 and invalid UTF-8 end the session with 1008, and the cause
+// is returned. A binary message ends it with 1003.
+func ReadJSON[T any](ctx context.Context, c *Conn) (T, error) {
+	var v T
+	typ, p, err := c.Read(ctx)
+	if err != nil {
+		return v, err
+	}
+	if typ != MessageText {
+		return v, c.session.endWith(&Rejection{Reason: ReasonMessageType}, ByGuard, 1003)
+	}
+	if err := strictjson.Unmarshal(p, &v, strictjson.Limits{Depth: maxJSONDepth}); err != nil {
+		var zero T
+		c.session.refuseMessage(err)
+		return zero, c.session.endWith(&Rejection{Reason: ReasonMessageInvalid, Err: err}, ByGuard, 1008)
+	}
+	return v, nil
+}
+
+// WriteJSON sends v as one text message of JSON, with <, > and & escaped.
+func WriteJSON(ctx context.Context, c *Conn, v any) error {
+	p, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("wssecure: %w", err)
+	}
+	return c.Write(ctx, MessageText, p)
+}
