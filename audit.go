@@ -1,0 +1,257 @@
+package wssecure
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// audit carries events from where they happen to the counters, the log and the
+// hooks. Nothing in it waits: a handshake is never slowed by who listens.
+type audit struct {
+	logger *slog.Logger // nil: slog's default, asked each time, as it may change
+	sample sampler
+
+	mu      sync.Mutex
+	queue   []delivery
+	running bool
+	lost    int64
+
+	counts  counters
+	panics  rate.Limiter
+	dropped atomic.Uint64
+	sampled atomic.Uint64
+}
+
+// delivery is an event on its way to the hooks of one policy.
+type delivery struct {
+	event Event
+	hooks []func(Event)
+}
+
+const (
+	mostQueued  = 8192
+	linesASec   = 200
+	firstLines  = 5
+	everyNth    = 100
+	sampleCells = 4096
+)
+
+// counters are the exact numbers behind Stats. Both maps are complete at New for
+// our reasons; those of the application are counted under "forbidden".
+type counters struct {
+	admitted, messages atomic.Uint64
+	refused, closed    map[Reason]*atomic.Uint64
+}
+
+func newAudit(logger *slog.Logger) *audit {
+	a := &audit{logger: logger}
+	a.sample.init()
+	a.panics.SetLimit(rate.Every(time.Minute))
+	a.panics.SetBurst(1)
+	a.counts.refused = make(map[Reason]*atomic.Uint64, len(verdicts))
+	a.counts.closed = make(map[Reason]*atomic.Uint64, len(verdicts))
+	for r := range verdicts {
+		a.counts.refused[r] = new(atomic.Uint64)
+		a.counts.closed[r] = new(atomic.Uint64)
+	}
+	return a
+}
+
+func (a *audit) log() *slog.Logger {
+	if a.logger != nil {
+		return a.logger
+	}
+	return slog.Default()
+}
+
+// count adds one decision to the exact counters.
+func (a *audit) count(kind EventKind, r Reason) {
+	table := a.counts.refused
+	switch kind {
+	case EventOpened:
+		a.counts.admitted.Add(1)
+		return
+	case EventMessageRefused:
+		a.counts.messages.Add(1)
+		return
+	case EventClosed:
+		table = a.counts.closed
+	case EventRefused:
+	default:
+		return
+	}
+	n, known := table[r]
+	if !known {
+		n = table[ReasonForbidden]
+	}
+	n.Add(1)
+}
+
+func (a *audit) stats(s *Stats) {
+	s.Admitted = a.counts.admitted.Load()
+	s.MessagesRefused = a.counts.messages.Load()
+	s.EventsDropped = a.dropped.Load()
+	s.EventsSampled = a.sampled.Load()
+	s.Refused, s.Closed = nonZero(a.counts.refused), nonZero(a.counts.closed)
+}
+
+func nonZero(table map[Reason]*atomic.Uint64) map[Reason]uint64 {
+	out := map[Reason]uint64{}
+	for r, n := range table {
+		if v := n.Load(); v > 0 {
+			out[r] = v
+		}
+	}
+	return out
+}
+
+// wanted reports whether anybody would see an event of this level, so that a
+// refusal in a flood need not be put into words.
+func (a *audit) wanted(level slog.Level, hooks []func(Event)) bool {
+	return len(hooks) > 0 || a.log().Enabled(context.Background(), level)
+}
+
+// emit hands one event to the log and the hooks. It has been counted already.
+func (a *audit) emit(e Event, hooks []func(Event)) {
+	if len(hooks) > 0 {
+		a.deliver(e, hooks)
+	}
+	a.write(&e)
+}
+
+func (a *audit) write(e *Event) {
+	level := e.level()
+	logger := a.log()
+	if !logger.Enabled(context.Background(), level) {
+		return
+	}
+	if e.Kind == EventRefused {
+		ok, suppressed := a.sample.allow(e.Reason, e.ClientIP, e.Time)
+		if !ok {
+			a.sampled.Add(1)
+			return
+		}
+		e.Count = suppressed
+	}
+	var room [32]slog.Attr
+	logger.LogAttrs(context.Background(), level, message(e.Kind), e.attrs(room[:0])...)
+}
+
+// message is the constant text of a kind's log line.
+func message(k EventKind) string { return "wssecure: " + string(k) }
+
+// deliver queues the event; a goroutine runs while the queue holds something.
+func (a *audit) deliver(e Event, hooks []func(Event)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.queue) >= mostQueued {
+		a.lost++
+		a.dropped.Add(1)
+		return
+	}
+	a.queue = append(a.queue, delivery{e, hooks})
+	if !a.running {
+		a.running = true
+		go a.drain()
+	}
+}
+
+func (a *audit) drain() {
+	for {
+		a.mu.Lock()
+		batch, lost := a.queue, a.lost
+		a.queue, a.lost = nil, 0
+		if len(batch) == 0 && lost == 0 {
+			a.running = false
+			a.mu.Unlock()
+			return
+		}
+		a.mu.Unlock()
+		for i := range batch {
+			a.call(&batch[i])
+		}
+		if lost > 0 {
+			a.reportLost(lost, batch)
+		}
+	}
+}
+
+func (a *audit) reportLost(lost int64, batch []delivery) {
+	e := Event{Kind: EventAuditDropped, Time: time.Now().UTC(), Count: lost}
+	a.write(&e)
+	if len(batch) > 0 {
+		a.call(&delivery{e, batch[len(batch)-1].hooks})
+	}
+}
+
+func (a *audit) call(d *delivery) {
+	for _, hook := range d.hooks {
+		a.callHook(hook, d.event)
+	}
+}
+
+// callHook survives a hook that panics, and says so once a minute.
+func (a *audit) callHook(hook func(Event), e Event) {
+	defer func() {
+		if p := recover(); p != nil && a.panics.Allow() {
+			a.log().LogAttrs(context.Background(), alarm, "wssecure: OnEvent panicked", slog.Any("panic", p))
+		}
+	}()
+	hook(e)
+}
+
+// sampler thins refusals in the log: of one reason and address five a minute,
+// then every hundredth. Its table is fixed; a collision starts a count anew,
+// which shows more lines, never fewer.
+type sampler struct {
+	mu    sync.Mutex
+	seed  maphash.Seed
+	cells []sampleCell
+	lines *rate.Limiter
+}
+
+type sampleCell struct {
+	key   uint64
+	since time.Time
+	seen  int64
+}
+
+func (s *sampler) init() {
+	s.seed = maphash.MakeSeed()
+	s.lines = rate.NewLimiter(linesASec, linesASec)
+}
+
+// allow reports whether this refusal gets a line, and how many before it got
+// none.
+func (s *sampler) allow(r Reason, from netip.Addr, now time.Time) (ok bool, suppressed int64) {
+	type subject struct {
+		reason Reason
+		from   netip.Addr
+	}
+	key := maphash.Comparable(s.seed, subject{r, from})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cells == nil {
+		s.cells = make([]sampleCell, sampleCells)
+	}
+	c := &s.cells[key%sampleCells]
+	if c.key != key || now.Sub(c.since) >= time.Minute {
+		*c = sampleCell{key: key, since: now}
+	}
+	c.seen++
+	switch {
+	case c.seen <= firstLines:
+	case (c.seen-firstLines)%everyNth == 0:
+		suppressed = everyNth - 1
+	default:
+		return false, 0
+	}
+	return s.lines.Allow(), suppressed
+}

@@ -1,0 +1,219 @@
+package wssecure
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/quote"
+)
+
+// EventKind says what an [Event] reports.
+type EventKind string
+
+// Kinds of events. Every handshake that reaches the guard gives one
+// EventRefused, or one EventOpened and one EventClosed.
+const (
+	EventRefused        EventKind = "handshake.refused"
+	EventOpened         EventKind = "session.opened"
+	EventClosed         EventKind = "session.closed"
+	EventMessageRefused EventKind = "message.refused"
+	EventRevoked        EventKind = "revoked"
+	EventBanned         EventKind = "banned"
+	EventUnbanned       EventKind = "unbanned"
+	EventHint           EventKind = "hint"
+	EventStarted        EventKind = "guard.started"
+	EventInsecure       EventKind = "guard.insecure"
+	EventDraining       EventKind = "guard.draining"
+	EventKeysRefreshed  EventKind = "jwks.refreshed"
+	EventKeysFailed     EventKind = "jwks.failed"
+	EventCertReloaded   EventKind = "cert.reloaded"
+	EventCertFailed     EventKind = "cert.reload_failed"
+	EventCertExpiring   EventKind = "cert.expiring"
+	EventStoreFailed    EventKind = "auth.unavailable"
+	EventAuditDropped   EventKind = "audit.dropped"
+)
+
+// By says who ended a session.
+type By string
+
+// Who ends sessions.
+const (
+	ByGuard By = "guard"
+	ByPeer  By = "peer"
+	ByApp   By = "app"
+)
+
+// Traffic counts what crossed the wire in one direction.
+type Traffic struct {
+	Messages int64
+	Bytes    int64 // wire bytes, frame headers included
+}
+
+// Event is one decision. Text that a peer chose is quoted and cut; credentials
+// and payloads are never part of it.
+type Event struct {
+	Kind       EventKind
+	Time       time.Time // UTC
+	ID         string    // of the handshake: "instance" of the problem body
+	Reason     Reason
+	Check      string // the check that decided
+	ReportOnly bool
+	Status     int // HTTP status of a refusal
+
+	SessionID string
+	CloseCode StatusCode // the code the session ended with; 1006 when there was no close frame
+	PeerCode  StatusCode // the code the peer sent, 0 for none
+	By        By
+
+	Origin, Host, Path string // the path is without its query
+	Issuer, Subject    string
+	ClientIP, PeerIP   netip.Addr
+
+	Seen, Wanted string // what a refusing check saw, and what it wanted
+	Hint         string // what the operator may want to do about it
+	Err          error
+	Took         time.Duration // of the handshake; of the session when it closed
+	In, Out      Traffic
+
+	TLSVersion, TLSSuite, TLSCurve string
+
+	Count int64 // events this one stands for, where it is a sample
+}
+
+// eventID is drawn afresh for every handshake.
+type eventID [16]byte
+
+func newEventID() (id eventID) {
+	rand.Read(id[:]) // never fails
+	return id
+}
+
+func (id eventID) String() string { return hex.EncodeToString(id[:]) }
+
+// OnEvent calls fn for every event of the guard, one at a time and off the path
+// of handshakes and messages. Up to 8,192 events wait for a slow fn; what comes
+// beyond is dropped and counted in an EventAuditDropped. A panic is recovered.
+func OnEvent(fn func(Event)) Option {
+	return func(d *draft) {
+		if fn == nil {
+			d.fault("OnEvent", "the function is nil; pass one, or leave the option out")
+			return
+		}
+		d.hooks = append(d.hooks[:len(d.hooks):len(d.hooks)], fn)
+	}
+}
+
+// SetLogger writes the guard's events to l instead of slog's default logger. Of
+// refusals it gets a sample: five a minute of one reason and address, then every
+// hundredth, and never more than 200 lines a second.
+func SetLogger(l *slog.Logger) Option {
+	return func(d *draft) {
+		if !d.processWide("SetLogger") {
+			return
+		}
+		if l == nil {
+			d.fault("SetLogger", "the logger is nil; pass one, or leave the option out")
+			return
+		}
+		d.logger = l
+	}
+}
+
+// Stats are exact counters since New.
+type Stats struct {
+	Admitted        uint64            // sessions opened
+	Open            int64             // sessions open now, handshakes that hold a place included
+	Refused         map[Reason]uint64 // handshakes by reason
+	Closed          map[Reason]uint64 // sessions by reason
+	MessagesRefused uint64
+	EventsDropped   uint64 // not delivered to OnEvent
+	EventsSampled   uint64 // refusals not given to the logger
+	Evictions       uint64 // live cells that a full table forgot
+	CertificateDays int    // until SetCertificate's leaf ends; 0 without it
+}
+
+// event begins the event of an attempt.
+func (a *attempt) event(kind EventKind) Event {
+	e := Event{
+		Kind: kind, Time: time.Now().UTC(), ID: a.id.String(), Check: a.check,
+		Origin:   quotedOrigin(a.r.Header),
+		Host:     quote.Cut(a.r.Host, quote.Value),
+		Path:     quote.Cut(a.r.URL.Path, quote.Value),
+		ClientIP: a.client, PeerIP: a.peer,
+		Seen: quote.Cut(a.finding.seen, quote.Value), Wanted: a.finding.wanted, Hint: a.hint, Err: a.finding.err,
+	}
+	e.Issuer, e.Subject = eventSubject(a.identity)
+	e.Issuer, e.Subject = quote.Cut(e.Issuer, quote.Value), quote.Cut(e.Subject, quote.Value)
+	if t := a.r.TLS; t != nil {
+		e.TLSVersion, e.TLSSuite, e.TLSCurve = tlsNames(t)
+	}
+	return e
+}
+
+// attrs are the event's fields for the log: dotted keys, none that is empty.
+func (e *Event) attrs(out []slog.Attr) []slog.Attr {
+	text := func(key, value string) {
+		if value != "" {
+			out = append(out, slog.String(key, value))
+		}
+	}
+	number := func(key string, value int64) {
+		if value != 0 {
+			out = append(out, slog.Int64(key, value))
+		}
+	}
+	text("event.kind", string(e.Kind))
+	text("event.id", e.ID)
+	text("reason", string(e.Reason))
+	text("check", e.Check)
+	number("http.status", int64(e.Status))
+	text("session.id", e.SessionID)
+	number("close.code", int64(e.CloseCode))
+	number("close.peer_code", int64(e.PeerCode))
+	text("close.by", string(e.By))
+	text("origin", e.Origin)
+	text("host", e.Host)
+	text("path", e.Path)
+	text("identity.issuer", e.Issuer)
+	text("identity.subject", e.Subject)
+	if e.ClientIP.IsValid() {
+		text("client.ip", e.ClientIP.String())
+	}
+	if e.PeerIP.IsValid() && e.PeerIP != e.ClientIP {
+		text("peer.ip", e.PeerIP.String())
+	}
+	text("seen", e.Seen)
+	text("wanted", e.Wanted)
+	text("hint", e.Hint)
+	if e.Err != nil {
+		text("error", quote.Cut(e.Err.Error(), quote.Value))
+	}
+	if e.Took > 0 {
+		out = append(out, slog.Duration("took", e.Took))
+	}
+	number("in.messages", e.In.Messages)
+	number("in.bytes", e.In.Bytes)
+	number("out.messages", e.Out.Messages)
+	number("out.bytes", e.Out.Bytes)
+	text("tls.version", e.TLSVersion)
+	text("tls.suite", e.TLSSuite)
+	text("tls.curve", e.TLSCurve)
+	number("suppressed", e.Count)
+	return out
+}
+
+// level is the event's importance: a refusal's and an end's by its reason.
+func (e *Event) level() slog.Level {
+	switch e.Kind {
+	case EventRefused, EventClosed, EventMessageRefused:
+		return e.Reason.level()
+	case EventBanned, EventHint, EventInsecure, EventCertExpiring:
+		return warn
+	case EventKeysFailed, EventCertFailed, EventStoreFailed, EventAuditDropped:
+		return alarm
+	}
+	return info
+}

@@ -1,0 +1,124 @@
+package wssecure
+
+import (
+	"context"
+	"crypto/fips140"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/internal/quote"
+	"github.com/wssecure/wssecure/internal/token"
+)
+
+// This file tells the operator what is not about one decision: how the guard
+// started, and hints, each once.
+
+// Hints name what an operator may want to do.
+const (
+	hintPlaintextProxy = "plaintext-behind-proxy"
+	hintUnlisted       = "unlisted-forwarder"
+	hintInnerRefused   = "inner-refused: the library behind refused; switch its own origin check off, the guard has decided"
+	hintOriginIsHost   = "origin-is-host: the Origin is this server's own, which the list lacks; React Native sends it, list it or not"
+)
+
+const (
+	onceProxy = iota
+	onceForwarder
+	hintCount
+)
+
+// hintPlaintext says once what to write when a proxy in front ends TLS.
+func (a *attempt) hintPlaintext() {
+	proto := first(a.r.Header[headerXForwarded])
+	if !clientip.IsPrivate(a.peer) || proto == "" || a.proxies.Trusts(a.peer) {
+		return
+	}
+	a.hint = hintPlaintextProxy
+	if a.hinted[onceProxy].Swap(true) {
+		return
+	}
+	a.emitHint(fmt.Sprintf("plaintext from %s with X-Forwarded-Proto %s: if that is your proxy, add TrustProxies(...)",
+		a.peer, quote.Quoted(proto, quote.Origin)))
+}
+
+// hintForwarder says once that a private peer forwards for others.
+func (a *attempt) hintForwarder() {
+	if a.hinted[onceForwarder].Load() || !clientip.IsPrivate(a.peer) || a.proxies.Trusts(a.peer) || !clientip.HasForwarding(a.r.Header) {
+		return
+	}
+	if a.hinted[onceForwarder].Swap(true) {
+		return
+	}
+	a.emitHint(fmt.Sprintf("%s: %s sends forwarding headers: if that is your proxy, add TrustProxies(...)", hintUnlisted, a.peer))
+}
+
+func (a *attempt) emitHint(text string) {
+	e := Event{Kind: EventHint, Time: time.Now().UTC(), Hint: text, PeerIP: a.peer}
+	a.audit.emit(e, a.policy.hooks)
+}
+
+// started tells what guard runs, and every protection that was removed.
+func (c *core) started(p *policy) {
+	e := Event{Kind: EventStarted, Time: time.Now().UTC(), Hint: "TLS profile " + p.tls.String()}
+	if fips140.Enabled() {
+		e.Hint += ", FIPS 140-3 mode"
+	}
+	c.audit.emit(e, p.hooks)
+	c.reportHoles(p, p.holes)
+	if c.certs != nil {
+		c.certs.Notify(c.certNotice)
+	}
+}
+
+func (c *core) reportHoles(p *policy, holes []hole) {
+	for _, h := range holes {
+		c.audit.emit(Event{Kind: EventInsecure, Time: time.Now().UTC(), Check: h.option, Hint: h.why}, p.hooks)
+	}
+}
+
+func (c *core) warn(text string, attrs ...slog.Attr) {
+	c.audit.log().LogAttrs(context.Background(), warn, text, attrs...)
+}
+
+// unguarded reports a handler that tried to switch protocols on a request that
+// no guard has admitted.
+func (c *core) unguarded(p *policy, r *http.Request) {
+	e := Event{
+		Kind: EventRefused, Time: time.Now().UTC(), ID: newEventID().String(), Reason: ReasonInternal, Status: http.StatusInternalServerError,
+		Host: quote.Cut(r.Host, quote.Value), Path: quote.Cut(r.URL.Path, quote.Value), Origin: quotedOrigin(r.Header),
+		Hint: "a handler answered 101 to a request that no guard has admitted",
+	}
+	if peer, ok := clientip.Peer(r.RemoteAddr); ok {
+		e.PeerIP, e.ClientIP = peer, c.proxies.Client(peer, r.Header)
+	}
+	c.audit.count(EventRefused, ReasonInternal)
+	c.audit.emit(e, p.hooks)
+}
+
+// storeFailed reports, once a minute, a store that could not do what nobody
+// waited for.
+func (c *core) storeFailed(err error) {
+	if first, held := c.storeEvents.sample(time.Now()); first {
+		c.audit.emit(Event{Kind: EventStoreFailed, Time: time.Now().UTC(), Err: err, Count: held}, c.hooks)
+	}
+}
+
+// keysNotice reports what happens to a fetched key set.
+func (c *core) keysNotice(n token.Notice) {
+	e := Event{Kind: EventKeysRefreshed, Time: time.Now().UTC(), Hint: quote.Cut(n.URL, quote.Value), Count: int64(n.Keys)}
+	if n.Kind == token.Failed {
+		e.Kind, e.Err = EventKeysFailed, n.Err
+	}
+	c.audit.emit(e, c.hooks)
+}
+
+// acceptOf is the Sec-WebSocket-Accept of a key (RFC 6455 section 4.2.2).
+func acceptOf(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
