@@ -1,0 +1,311 @@
+package wssecure
+
+import (
+	"math"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/store"
+)
+
+// This file is the one door out: nothing else writes a refusal.
+
+// problemType is the base of the "type" member (RFC 9457): the page that
+// explains each public reason.
+const problemType = "https://github.com/wssecure/wssecure/blob/main/docs/reasons.md#"
+
+// bodyDeadline frees the goroutine of a refused request whose body never comes:
+// net/http reads it before it lets go (FACTS 34).
+const bodyDeadline = 200 * time.Millisecond
+
+var (
+	valuesVersion13    = []string{"13"}
+	valuesWebsocket    = []string{"websocket"}
+	valuesGet          = []string{http.MethodGet}
+	valuesCloseUpgrade = []string{"close", "Upgrade"}
+)
+
+// problem is a body made ready but for the id of the instance.
+type problem struct {
+	before, after []byte
+}
+
+var problems = makeProblems()
+
+type problemKey struct {
+	reason Reason
+	status int
+}
+
+func makeProblems() map[problemKey]problem {
+	all := map[problemKey]problem{}
+	add := func(r Reason, status int) {
+		all[problemKey{r, status}] = makeProblem(r, status)
+	}
+	for r, v := range verdicts {
+		if v.status != 0 {
+			add(r.public(), v.status)
+		}
+	}
+	add(ReasonHost, http.StatusMisdirectedRequest)
+	add(ReasonVersion, http.StatusBadRequest)
+	add(ReasonHTTPVersion, http.StatusNotImplemented)
+	add(ReasonHTTPVersion, http.StatusHTTPVersionNotSupported)
+	return all
+}
+
+func makeProblem(r Reason, status int) problem {
+	text := `{"type":"` + problemType + string(r) + `","title":"` + http.StatusText(status) +
+		`","status":` + strconv.Itoa(status) + `,"instance":"`
+	return problem{[]byte(text), []byte(`"}` + "\n")}
+}
+
+// reject refuses the handshake with err: it settles the reason, writes the
+// answer and reports it, exactly once.
+func (a *attempt) reject(err error) {
+	rejection := asRejection(err, ReasonUnavailable)
+	if rejection.Reason.Status() == 0 {
+		// A reason that only sessions know is a mistake of the check's author.
+		rejection = &Rejection{Reason: ReasonInternal, Err: rejection}
+	}
+	if rejection.Err != nil && a.finding.err == nil {
+		a.finding.err = rejection.Err
+	}
+	a.abandon()
+	if a.originBudgetSpent(rejection.Reason) {
+		a.cutFlood(rejection.Reason)
+		return
+	}
+	a.answer(rejection)
+	a.report(rejection.Reason)
+	a.countFailure(rejection.Reason)
+}
+
+// answer is refuse(): status, headers and body, nothing that the peer sent.
+func (a *attempt) answer(rejection *Rejection) {
+	reason := rejection.Reason
+	status := a.status
+	if status == 0 || reason.public() != reason && status != reason.Status() {
+		status = reason.Status()
+	}
+	a.status = status
+	if pages := pagesAround(a.w); pages != nil {
+		pages.silent = true
+	}
+	h := a.w.Header()
+	dropForeign(h)
+	if a.secure && hstsHost(a.r.Host) {
+		h[headerHSTS] = a.policy.hsts
+	}
+	h[headerCSP] = valuesStrictCSP
+	h[headerFrame] = valuesDeny
+	h[headerSniff] = valuesNoSniff
+	h[headerCache] = valuesNoStore
+	h[headerContentType] = valuesProblem
+	h[headerConnection] = valuesClose
+	a.statusHeaders(h, rejection)
+	// Errors mean a writer without deadlines: net/http's own timeouts hold then.
+	_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(bodyDeadline))
+	a.w.WriteHeader(status)
+	a.writeProblem(reason.public(), status)
+}
+
+// statusHeaders adds what the status or reason asks for.
+func (a *attempt) statusHeaders(h http.Header, rejection *Rejection) {
+	switch {
+	case a.status == http.StatusMethodNotAllowed:
+		h[headerAllow] = valuesGet
+	case a.status == http.StatusUpgradeRequired:
+		h[headerConnection] = valuesCloseUpgrade
+		h[headerUpgrade] = valuesWebsocket
+		h[headerWSVersion] = valuesVersion13
+	case rejection.Reason == ReasonVersion:
+		h[headerWSVersion] = valuesVersion13
+	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable, rejection.Reason == ReasonBanned:
+		h[headerRetryAfter] = []string{retryAfter(rejection.RetryAfter, a.retryAfter)}
+	default:
+		if text := a.policy.challengeOf(rejection.Reason); text != nil {
+			h[headerAuthenticate] = text
+		}
+	}
+}
+
+// challengeOf gives the prepared challenge of a reason.
+func (p *policy) challengeOf(r Reason) []string { return p.challenges[r.public()] }
+
+func makeChallenges(p *policy) map[Reason][]string {
+	all := map[Reason][]string{}
+	for _, r := range []Reason{ReasonTokenMissing, ReasonCredential, ReasonTokenInvalid, ReasonScope} {
+		if text := challenge(r, p); text != "" {
+			all[r] = []string{text}
+		}
+	}
+	return all
+}
+
+// retryAfter is a positive number of whole seconds, rounded up.
+func retryAfter(stated, left time.Duration) string {
+	wait := stated
+	if wait <= 0 {
+		wait = left
+	}
+	if wait <= 0 {
+		wait = retrySoon()
+	}
+	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
+}
+
+func (a *attempt) writeProblem(r Reason, status int) {
+	p, ok := problems[problemKey{r, status}]
+	if !ok {
+		p = makeProblem(r, status)
+	}
+	var room [512]byte
+	body := append(room[:0], p.before...)
+	body = a.id.appendTo(body)
+	body = append(body, p.after...)
+	// The peer may be gone; the event tells what was decided.
+	_, _ = a.w.Write(body)
+}
+
+// dropForeign removes what middleware outside has put into the answer and a
+// refusal must not carry: browsers keep the cookies even of a 403.
+func dropForeign(h http.Header) {
+	for name := range h {
+		switch {
+		case hasPrefixFold(name, "Access-Control-"), hasPrefixFold(name, "Cross-Origin-"), hasPrefixFold(name, "Sec-Websocket-"):
+			delete(h, name)
+		case name == headerSetCookie, name == "Vary", name == "Location", name == headerReferrer,
+			name == headerUpgrade, name == "Content-Length", name == "Content-Encoding", name == headerRetryAfter, name == headerAuthenticate:
+			delete(h, name)
+		}
+	}
+}
+
+// report counts and emits the one event of a refused handshake.
+func (a *attempt) report(r Reason) {
+	a.audit.count(EventRefused, r)
+	if !a.audit.wanted(r.level(), a.policy.hooks) {
+		return
+	}
+	e := a.event(EventRefused)
+	e.Reason, e.Status = r, a.status
+	e.Took = time.Since(a.started)
+	a.audit.emit(e, a.policy.hooks)
+}
+
+// originBudgetSpent charges refused origins to a budget of their own: a hostile
+// page must not spend its visitor's handshakes, nor flood the log.
+func (a *attempt) originBudgetSpent(r Reason) bool {
+	switch r {
+	case ReasonOrigin, ReasonOriginMissing, ReasonOriginDuplicate, ReasonFetchMetadata:
+		return !a.trusted.Contains(a.client) && !a.refusedOrigins.take(a.client)
+	}
+	return false
+}
+
+// cutFlood ends the connection without an answer.
+func (a *attempt) cutFlood(r Reason) {
+	a.audit.count(EventRefused, r)
+	if first, n := a.floodEvents.sample(time.Now()); first && a.audit.wanted(r.level(), a.policy.hooks) {
+		e := a.event(EventRefused)
+		e.Reason, e.Count, e.Hint = r, n, "over the budget of refused origins; answers are cut"
+		a.audit.emit(e, a.policy.hooks)
+	}
+	conn, _, err := http.NewResponseController(innermost(a.w)).Hijack()
+	if err != nil {
+		a.answer(&Rejection{Reason: r})
+		return
+	}
+	conn.Close()
+}
+
+// countFailure charges what only an attacker causes, and bans who causes it too
+// often. A page that the operator has not named can have its visitor's browser
+// send anything, so its handshakes never count.
+func (a *attempt) countFailure(r Reason) {
+	if verdicts[r].fails != failYes || a.forgedAgain {
+		return
+	}
+	a.core.chargeFailure(a.policy, failureBy{client: a.client, origin: a.originTrust, identity: a.identity, public: a.public, reason: r})
+}
+
+// failureBy is who failed.
+type failureBy struct {
+	client   netip.Addr
+	origin   originTrust
+	identity *Identity
+	public   *Handshake
+	reason   Reason
+}
+
+func (c *core) chargeFailure(p *policy, f failureBy) {
+	if f.origin == originLoose || f.origin == originRefused {
+		return
+	}
+	for _, rule := range p.failures {
+		key, ok := c.failureKey(rule, f)
+		if !ok {
+			continue
+		}
+		charge := store.Admit{Key: key, Bucket: "failures", Rate: store.Rate(rule.rate), N: 1}
+		c.quietly(&charge)
+		if charge.Err == nil && charge.Verdict.Refused == store.OverRate {
+			c.banFor(p, key, rule.ban, f)
+		}
+	}
+}
+
+func (c *core) failureKey(rule failureRule, f failureBy) (store.Key, bool) {
+	switch rule.key.kind {
+	case keyIP:
+		if c.trusted.Contains(f.client) {
+			return store.Key{}, false
+		}
+		if !rule.explicit && (clientip.IsPrivate(f.client) || c.proxies.Trusts(f.client)) {
+			return store.Key{}, false
+		}
+		return store.Address(clientip.Bucket(f.client)), true
+	case keySubject:
+		if f.identity == nil {
+			return store.Key{}, false
+		}
+		return f.identity.prepared().subject, true
+	case keyFunc:
+		if f.public == nil {
+			return store.Key{}, false
+		}
+		value := safeKey(rule.key, f.public)
+		return store.Custom(rule.key.name, value), value != ""
+	}
+	return store.Key{}, false
+}
+
+// safeKey survives a key function that panics: the failure is not charged.
+func safeKey(k Key, h *Handshake) (value string) {
+	defer func() { _ = recover() }()
+	return k.fn(h)
+}
+
+func (c *core) banFor(p *policy, key store.Key, base time.Duration, f failureBy) {
+	ban := store.Mark{Key: key, Kind: store.MarkBan, Base: base, Max: max(longestBan, base), Why: string(f.reason)}
+	c.quietly(&ban)
+	if ban.Err != nil {
+		c.storeFailed(ban.Err)
+		return
+	}
+	e := Event{Kind: EventBanned, Time: time.Now().UTC(), Reason: f.reason, ClientIP: f.client, By: ByGuard}
+	e.Issuer, e.Subject = eventSubject(f.identity)
+	c.audit.emit(e, p.hooks)
+}
+
+func (id eventID) appendTo(b []byte) []byte {
+	const digits = "0123456789abcdef"
+	for _, c := range id {
+		b = append(b, digits[c>>4], digits[c&15])
+	}
+	return b
+}

@@ -1,0 +1,441 @@
+// Package wssecure puts one guard in front of every WebSocket of a net/http
+// server.
+//
+// A [Guard] is made of options and wraps a handler:
+//
+//	guard, err := wssecure.New(
+//		wssecure.AllowOrigins("https://app.example.com"),
+//		wssecure.RequireToken(wssecure.JWKS(jwksURL, issuer, "chat")),
+//	)
+//	if err != nil {
+//		log.Fatal(err) // every configuration mistake at once
+//	}
+//	http.Handle("/ws", guard.ConnHandler(chat)) // func chat(ctx context.Context, c *wssecure.Conn) error
+//	srv := guard.Harden(&http.Server{Addr: ":443"})
+//	log.Fatal(srv.ListenAndServeTLS("cert.pem", "key.pem"))
+//
+// # What it promises
+//
+// Nothing reaches status 101 unchecked through the writer that the guard hands
+// on, whatever WebSocket library stands behind it. No session outlives its right
+// to be open: expiry, revocation, lifetime and shutdown close the socket with
+// the right close code. The earlier a refusal, the cheaper it is; memory has a
+// hard cap. Every decision gives one [Event] with a stable [Reason].
+//
+// # What stays the application's duty
+//
+// The guard judges handshakes and frames. It does not ask a token of ordinary
+// HTTP requests to the same handler, does not know what a message means, and
+// does not escape what a page shows.
+//
+// The signature work of tokens is done by github.com/lestrrat-go/jwx/v2, which
+// is end-of-life upstream. Only internal/token imports it, and it sees only what
+// a strict parser of this module has accepted.
+package wssecure
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/certs"
+	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/internal/origin"
+	"github.com/wssecure/wssecure/internal/registry"
+	"github.com/wssecure/wssecure/internal/wire"
+	"github.com/wssecure/wssecure/store"
+)
+
+// Guard checks handshakes and keeps the sessions it admits within their limits.
+// It is safe for concurrent use. Guards made with [Guard.With] share sessions,
+// limits, bans and the drain of the one they were made from.
+type Guard struct {
+	core   *core
+	policy *policy
+}
+
+// policy is what one route enforces. It does not change after New or With.
+type policy struct {
+	origins       *OriginSet // nil: same-origin
+	originsFrom   string
+	anyOrigin     bool
+	nullOrigin    bool
+	missingOrigin bool
+	requireOrigin bool
+	hosts         *origin.Hosts
+	publicURL     *origin.Origin
+	localhost     bool
+	plaintext     bool
+
+	subprotocols       []string
+	requireSubprotocol bool
+	compression        bool
+
+	verifier      Verifier
+	verifierCalls *calls
+	sources       []Source
+	anonymous     bool
+	tokenSize     int
+	scopes        []string
+	claims        []claimRule
+	clientCAs     *x509.CertPool
+	custom        []customCheck
+	needsToken    []string
+	challenges    map[Reason][]string
+
+	rates         []rateRule
+	failures      []failureRule
+	caps          []capRule
+	funcRules     []funcRule
+	addressRate   rateRule
+	wideRate      store.Rate
+	addressCap    capRule
+	totalCap      capRule
+	replayWindow  time.Duration
+	handshakeTime time.Duration
+	proxies       *clientip.Proxies
+	trusted       *clientip.Networks
+
+	limits    Limits
+	ping      time.Duration
+	types     []MessageType
+	wire      wire.Limits
+	onMessage []Filter
+	onSend    []Filter
+	context   func(context.Context, *Handshake) context.Context
+
+	hsts, csp, frame []string
+	extra            []header
+
+	tls    TLSProfile
+	certs  *certs.Source
+	logger *slog.Logger
+	hooks  []func(Event)
+	holes  []hole
+	checks []namedCheck
+}
+
+// core is what all routes of one server share.
+type core struct {
+	store   store.Store
+	node    store.NodeID
+	live    *registry.Table[*Session]
+	audit   *audit
+	proxies *clientip.Proxies
+	trusted *clientip.Networks
+	certs   *certs.Source
+
+	open     atomic.Int64 // places taken in the whole process
+	nextConn atomic.Uint64
+	draining atomic.Bool
+	leaving  atomic.Bool // Serve is about to drain
+	sessions tasks       // connections that are not closed yet
+	running  tasks       // user code that has not returned
+	shutdown sync.Once
+	hooks    []func(Event) // New's: for events that belong to no route
+
+	totals         *totalRates
+	refusedOrigins *originBudget
+	floodEvents    minuteSample
+	storeEvents    minuteSample
+	badTokens      *badTokens
+	hinted         [hintCount]atomic.Bool
+	hardened       atomic.Bool
+
+	mu          sync.Mutex
+	verifiers   []ownVerifier
+	clientPools []*x509.CertPool
+}
+
+// New makes a guard. It returns every configuration error at once, joined, each
+// naming the option, the value and the fix. One of [RequireToken],
+// [RequireClientCert] and [InsecureAllowAnonymous] must say who may connect.
+func New(opts ...Option) (*Guard, error) {
+	d := &draft{given: map[string]bool{}}
+	d.apply(opts)
+	d.finish()
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	c := newCore(&d.policy)
+	g := &Guard{core: c, policy: &d.policy}
+	c.adopt(g.policy)
+	c.started(g.policy)
+	return g, nil
+}
+
+// With makes a guard for another route. It inherits every option: Require and On
+// options add to the inherited ones, Allow, Limit and Set options replace them,
+// and RequireToken and InsecureAllowAnonymous replace each other. What one
+// server cannot have twice, as TLS or the proxies, is an error.
+func (g *Guard) With(opts ...Option) (*Guard, error) {
+	d := &draft{policy: *g.policy, child: true, given: map[string]bool{}}
+	d.limits, d.holes = g.policy.limits, nil
+	d.apply(opts)
+	d.finish()
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	added := d.holes
+	d.holes = append(slices.Clone(g.policy.holes), added...)
+	child := &Guard{core: g.core, policy: &d.policy}
+	g.core.adopt(child.policy)
+	g.core.reportHoles(child.policy, added)
+	return child, nil
+}
+
+func newCore(p *policy) *core {
+	return &core{
+		store: store.NewMemory(), node: store.NewNodeID(), live: registry.New[*Session](),
+		audit: newAudit(p.logger), proxies: p.proxies, trusted: p.trusted, certs: p.certs, hooks: p.hooks,
+		totals: newTotalRates(), refusedOrigins: newOriginBudget(), badTokens: newBadTokens(),
+	}
+}
+
+// adopt lets the verifiers and client CAs of a policy work for this server.
+func (c *core) adopt(p *policy) {
+	p.verifierCalls = new(calls)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if own, ok := p.verifier.(ownVerifier); ok && !slices.Contains(c.verifiers, own) {
+		c.verifiers = append(c.verifiers, own)
+		own.attach(c)
+	}
+	if p.clientCAs != nil && !slices.Contains(c.clientPools, p.clientCAs) {
+		c.clientPools = append(c.clientPools, p.clientCAs)
+	}
+}
+
+// Handler guards the upgrades of next, which may use any WebSocket library: the
+// connection that it hijacks is metered, its request carries no credential, and
+// [SessionFrom] and [IdentityFrom] find the session in its context. Every other
+// request goes to next with security headers, without being asked for a token
+// (a polling fallback on the same path must ask by itself), and with a writer
+// that can neither be hijacked nor switch protocols. The library's own origin
+// check should be off: the guard has already decided.
+func (g *Guard) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isUpgrade(r) {
+			g.serveOrdinary(w, r, next)
+			return
+		}
+		g.serveUpgrade(w, r, func(a *attempt) { a.handOn(next) })
+	})
+}
+
+// ConnHandler upgrades and gives user code a [Conn]. serve runs on its own
+// goroutine, with a context that ends with the session and holds only the
+// guard's values and those of [SetContext]. What it returns ends the session:
+// nil with 1000, an error with a [Reason] in its chain with that one's close
+// code, any other with 1011. A request that is no upgrade gets 426.
+func (g *Guard) ConnHandler(serve func(ctx context.Context, c *Conn) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isUpgrade(r) {
+			g.refuseOrdinary(w, r)
+			return
+		}
+		g.serveUpgrade(w, r, func(a *attempt) { a.accept(serve) })
+	})
+}
+
+// Pages serves a whole site with the full set of security headers. It judges
+// nothing: an upgrade is passed to the guard inside next, and where no guard
+// admits it, it cannot become a socket.
+func (g *Guard) Pages(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure := g.isSecure(r)
+		p := &plainWriter{inner: w, pages: true, refused: func() { g.core.unguarded(g.policy, r) }}
+		p.fill = func(h http.Header) { g.policy.answerHeaders(h, secure, r.Host, true) }
+		next.ServeHTTP(p.dress(), r)
+		p.complete()
+	})
+}
+
+func (g *Guard) isSecure(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	peer, ok := clientip.Peer(r.RemoteAddr)
+	return ok && g.core.proxies.Secure(peer, r.Header)
+}
+
+// serveOrdinary passes on what is no upgrade.
+func (g *Guard) serveOrdinary(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	p := &plainWriter{inner: w, refused: func() { g.core.unguarded(g.policy, r) }}
+	if pagesAround(w) == nil {
+		secure := g.isSecure(r)
+		p.fill = func(h http.Header) { g.policy.answerHeaders(h, secure, r.Host, false) }
+	}
+	next.ServeHTTP(p.dress(), r)
+	p.complete()
+}
+
+func (g *Guard) attempt(w http.ResponseWriter, r *http.Request) *attempt {
+	return &attempt{core: g.core, policy: g.policy, w: w, r: r, id: newEventID(), started: time.Now()}
+}
+
+func (g *Guard) refuseOrdinary(w http.ResponseWriter, r *http.Request) {
+	a := g.attempt(w, r)
+	a.check = "shape"
+	a.locate()
+	if r.ProtoMajor >= 2 {
+		a.status = http.StatusHTTPVersionNotSupported
+		a.reject(a.refuse(ReasonHTTPVersion, r.Proto, "HTTP/1.1"))
+		return
+	}
+	a.reject(a.refuse(ReasonUpgradeRequired, "an ordinary request", "a WebSocket handshake"))
+}
+
+var (
+	errNested     = errors.New("guards are nested: the outer one has stripped what the inner one needs; use With for another route")
+	errNoAddress  = errors.New("the request has no RemoteAddr with an IP; the listener must supply addresses")
+	errNeedsConn  = errors.New("OnMessage and OnSend need ConnHandler; Handler does not see messages")
+	errBadHead    = errors.New("the handler's 101 is not the handshake that the guard has judged")
+	errBadStream  = errors.New("the handler wrote bytes that are no frames")
+	errNoHijack   = errors.New("cannot be hijacked and has no Unwrap; register the guard outside the middleware that made it")
+	errNeverTaken = errors.New("the handler wrote a 101 and left the connection")
+)
+
+// serveUpgrade judges an upgrade and, when it is admitted, calls switchOver.
+func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver func(*attempt)) {
+	a := g.attempt(w, r)
+	if err := a.judge(); err != nil {
+		a.reject(err)
+		return
+	}
+	// A panic of user code leaves nothing behind and goes on to net/http.
+	defer func() {
+		if !a.switched {
+			a.abandon()
+		}
+	}()
+	switchOver(a)
+}
+
+// judge runs the checks; a panic in one of ours is a refusal too.
+func (a *attempt) judge() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.finding.err = fmt.Errorf("check %s panicked: %v", a.check, p)
+			err = ReasonInternal
+		}
+	}()
+	if !a.locate() {
+		a.finding.err = errNoAddress
+		return ReasonInternal
+	}
+	if _, inner := SessionFrom(a.r.Context()); inner || isAdmitted(a.w) {
+		a.finding.err = errNested
+		return ReasonInternal
+	}
+	return a.run()
+}
+
+// Ready reports whether handshakes can be admitted: an error names keys that
+// were never loaded or are past their bound, or says that the guard is draining.
+func (g *Guard) Ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if g.core.draining.Load() || g.core.leaving.Load() {
+		return errors.New("wssecure: draining")
+	}
+	g.core.mu.Lock()
+	verifiers := slices.Clone(g.core.verifiers)
+	g.core.mu.Unlock()
+	var errs []error
+	for _, v := range verifiers {
+		errs = append(errs, v.ready())
+	}
+	return errors.Join(errs...)
+}
+
+// Stats gives the guard's exact counters.
+func (g *Guard) Stats() Stats {
+	var s Stats
+	g.core.audit.stats(&s)
+	s.Open = g.core.open.Load()
+	if e, ok := g.core.store.(interface{ Evictions() uint64 }); ok {
+		s.Evictions = e.Evictions()
+	}
+	if g.core.certs != nil {
+		s.CertificateDays = int(time.Until(g.core.certs.NotAfter()) / (24 * time.Hour))
+	}
+	return s
+}
+
+// Shutdown refuses new handshakes with 503, ends every session with 1012 and
+// waits until the user code of all has returned. When ctx ends first what is
+// left is cut and ctx's error returned. Call it before http.Server's own
+// Shutdown, which does not know of hijacked connections; a server of [Harden]
+// does it by itself.
+func (g *Guard) Shutdown(ctx context.Context) error {
+	c := g.core
+	c.draining.Store(true)
+	c.shutdown.Do(func() {
+		c.audit.emit(Event{Kind: EventDraining, Time: time.Now().UTC()}, c.hooks)
+	})
+	for s := range c.live.All() {
+		s.endWith(&Rejection{Reason: ReasonRestart}, ByGuard, 1012)
+	}
+	err := c.running.wait(ctx)
+	if err == nil {
+		err = c.sessions.wait(ctx)
+	}
+	if err != nil {
+		for s := range c.live.All() {
+			s.cut()
+		}
+	}
+	c.mu.Lock()
+	verifiers := c.verifiers
+	c.verifiers = nil
+	c.mu.Unlock()
+	for _, v := range verifiers {
+		v.detach(c)
+	}
+	return err
+}
+
+// Serve serves srv, hardened, until ctx ends; then it takes itself out of
+// rotation by [Guard.Ready], drains the sessions and shuts srv down, in this
+// order. It uses TLS when the guard or srv has a certificate. A srv.Addr that
+// cannot be had is an error at once.
+func (g *Guard) Serve(ctx context.Context, srv *http.Server) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	l, err := g.listen(srv)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	g.core.leaving.Store(true)
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(drainNotice):
+	}
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	err = g.Shutdown(drain)
+	return errors.Join(err, srv.Shutdown(drain))
+}
+
+const (
+	drainNotice = 3 * time.Second // for load balancers to see Ready fail
+	drainTime   = 20 * time.Second
+)
