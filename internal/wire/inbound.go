@@ -28,20 +28,21 @@ type inbound struct {
 	inRaw      bool      // a Read waits for the peer
 	leftRaw    time.Duration
 
-	left       int64 // payload bytes of the frame that are to come
-	first      byte  // its first header byte
-	inMessage  bool
-	compressed bool
-	paid       bool // the header at hand is charged: a pause made it wait
-	unwanted   bool
-	closed     bool          // the peer's close frame has passed
-	since      time.Duration // first byte of the message, or frame, that is not complete
-	size       int64         // of the message
-	frames     int
-	empty      int
-	pongs      int // answers to our pings that are to come: not charged
-	closeBody  []byte
-	closeKey   [4]byte
+	left        int64 // payload bytes of the frame that are to come
+	first       byte  // its first header byte
+	inMessage   bool
+	compressed  bool
+	paid        bool // the header at hand is charged: a pause made it wait
+	unwanted    bool
+	interrupted bool
+	closed      bool          // the peer's close frame has passed
+	since       time.Duration // first byte of the message, or frame, that is not complete
+	size        int64         // of the message
+	frames      int
+	empty       int
+	pongs       int // answers to our pings that are to come: not charged
+	closeBody   []byte
+	closeKey    [4]byte
 
 	messages, bytes, controls budget
 }
@@ -169,6 +170,9 @@ func (c *Conn) receive(p []byte) (int, time.Duration, error) {
 		now = c.clock()
 	} else {
 		in.rest, in.off = nil, 0
+		if in.interrupted && in.betweenMessages() {
+			return 0, 0, ErrInterrupted
+		}
 		c.resume()
 		in.inRaw = true
 		c.mu.Unlock()
@@ -177,7 +181,9 @@ func (c *Conn) receive(p []byte) (int, time.Duration, error) {
 		now = c.clock()
 		c.mu.Lock()
 		in.inRaw, in.leftRaw = false, now
-		if n == 0 {
+		if again, err2 := c.wasInterrupted(n, err); again {
+			return 0, now, nil
+		} else if err = err2; n == 0 {
 			if err == nil {
 				err = io.ErrNoProgress
 			}
@@ -441,7 +447,10 @@ func (c *Conn) peerClosed() {
 
 // goneBy is what an end of the stream means.
 func (c *Conn) goneBy() Violation {
-	if c.closing != 0 {
+	switch {
+	case c.finishing: // our own doing; the owner knows better
+		return AppClosed
+	case c.closing != 0:
 		return c.closing
 	}
 	return PeerGone

@@ -192,7 +192,7 @@ func (c *Conn) scan(b []byte, stop bool, now time.Duration) (n, keep int, ok boo
 			if o.held == 0 {
 				begun = n
 			}
-			need := 2
+			need := headerSize(o.hold[:o.held])
 			for o.held < need && n < len(b) {
 				o.hold[o.held] = b[n]
 				o.held++
