@@ -34,14 +34,15 @@ type Memory struct {
 
 // bounds is how much a Memory holds.
 type bounds struct {
-	rates   int
-	replays int
-	bans    int
-	kept    int // leases, marks, logout ids, tickets
-	bytes   int // of ticket data in all
+	rates    int
+	replays  int
+	bans     int
+	networks int
+	kept     int // leases, marks, logout ids, tickets
+	bytes    int // of ticket data in all
 }
 
-var defaultBounds = bounds{rates: 1 << 20, replays: 100_000, bans: 1 << 18, kept: 1<<20 - 1<<18, bytes: 64 << 20}
+var defaultBounds = bounds{rates: 1 << 20, replays: 100_000, bans: 1 << 18, networks: 4096, kept: 1<<20 - 1<<18, bytes: 64 << 20}
 
 const (
 	shardCount = 64

@@ -9,8 +9,6 @@ import (
 	"time"
 )
 
-const maxNetworks = 4096
-
 // networks holds what is banned or revoked by network. Readers take a snapshot; a change copies it.
 type networks struct {
 	mu  sync.Mutex
@@ -69,7 +67,7 @@ func (m *Memory) markNetwork(o *Mark, now time.Time) {
 	if x == (network{}) {
 		delete(marked, o.Key.Prefix)
 	}
-	if len(marked) > maxNetworks {
+	if len(marked) > m.bounds.networks {
 		o.Err = ErrFull
 		return
 	}
