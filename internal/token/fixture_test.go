@@ -233,14 +233,16 @@ func readRows(t testing.TB, file string) []row {
 // token makes the token of a row at the present time.
 func (r row) token() string {
 	p := fixtureSet()[r.key]
-	fill := strings.NewReplacer(
-		"@h", strings.TrimSuffix(p.header(), "}"),
-		"@c", "{@i,@a,@s,@e", // filled in by the second pass
-	)
-	more := strings.NewReplacer(
+	return p.mint(r.texts(p.header()))
+}
+
+// texts fills in the header and payload of a row.
+func (r row) texts(plain string) (header, payload string) {
+	whole := strings.NewReplacer("@h", strings.TrimSuffix(plain, "}"), "@c", "{@i,@a,@s,@e")
+	member := strings.NewReplacer(
 		"@i", `"iss":"`+issuer+`"`, "@a", `"aud":"`+audience+`"`, "@s", `"sub":"alice"`, "@e", `"exp":NOW+600`,
 	)
-	return p.mint(fill.Replace(r.header), times(more.Replace(fill.Replace(r.payload))))
+	return whole.Replace(r.header), times(member.Replace(whole.Replace(r.payload)))
 }
 
 // times writes numbers for NOW, NOW+600, NOW-30.

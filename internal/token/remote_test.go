@@ -50,6 +50,7 @@ func (p *idp) notice(n token.Notice) {
 
 // took returns and forgets when fetches began, and what was told of them.
 func (p *idp) took() ([]time.Time, []token.Notice) {
+	synctest.Wait() // a fetch tells who waits before it tells of itself
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	asked, notices := p.asked, p.notices
@@ -109,6 +110,11 @@ func remote(t *testing.T, answer func(*http.Request) (*http.Response, error), f 
 
 // lasting is a claim that outlives the hours a test lets pass.
 func lasting() map[string]any { return map[string]any{"exp": time.Now().Unix() + 1_000_000} }
+
+// unsigned returns a token in order but for its kid and signature, neither of which is worth making.
+func unsigned(kid string) string {
+	return b64([]byte(`{"alg":"ES256","kid":"`+kid+`"}`)) + "." + b64([]byte(claims(nil))) + "." + b64(make([]byte, 64))
+}
 
 func within(d, least, most time.Duration) bool { return least <= d && d <= most }
 
@@ -240,7 +246,7 @@ func TestRemoteRefresh(t *testing.T) {
 		} {
 			remote(t, serves(good, "Cache-Control", cacheControl), func(t *testing.T, p *idp, v *verifier) {
 				judge(v, es.token(nil))
-				time.Sleep(12*time.Hour + time.Millisecond)
+				time.Sleep(4 * time.Hour)
 				asked, notices := p.took()
 				pauses := map[time.Duration]bool{}
 				for i := 1; i < len(asked); i++ {
@@ -250,7 +256,7 @@ func TestRemoteRefresh(t *testing.T) {
 						t.Fatalf("%q: pause of %v", cacheControl, d)
 					}
 				}
-				if len(pauses) < 2 && want[0] != want[1] || len(asked) < 10 || len(notices) != len(asked) {
+				if len(pauses) < 2 && want[0] != want[1] || len(asked) < 4 || len(notices) != len(asked) {
 					t.Errorf("%q: %d requests, %d different pauses: no jitter?", cacheControl, len(asked), len(pauses))
 				}
 			})
@@ -526,9 +532,7 @@ func TestUnknownKid(t *testing.T) {
 			var all sync.WaitGroup
 			for i := range 1000 {
 				all.Go(func() {
-					text := pair{"made-up-" + strconv.Itoa(i), "ES256", es.private}.mint(
-						`{"alg":"ES256","kid":"made-up-`+strconv.Itoa(i)+`"}`, claims(nil))
-					if got := judge(v, text); got != "invalid" {
+					if got := judge(v, unsigned("made-up-"+strconv.Itoa(i))); got != "invalid" {
 						t.Errorf("got %s", got)
 					}
 					if time.Since(begin) > 0 {
@@ -541,7 +545,7 @@ func TestUnknownKid(t *testing.T) {
 				t.Errorf("%d waited, want the one whose kid is asked for", waited.Load())
 			}
 			for i := range 9000 {
-				judge(v, pair{"more-" + strconv.Itoa(i%100), "EdDSA", ed.private}.token(nil))
+				judge(v, unsigned("more-"+strconv.Itoa(i)))
 			}
 			if n := p.fetches(); n != 1 || time.Since(begin) != 4*time.Second {
 				t.Errorf("%d requests within %v", n, time.Since(begin))
