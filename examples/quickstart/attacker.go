@@ -1,61 +1,46 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/wssecure/wssecure/internal/probe"
 )
 
-// handshake is an opening handshake as an attacker writes it: lines in her order and spelling, no client library in
-// between that would mend them.
+// handshake is an opening handshake as an attacker writes it, byte by byte: no client library in between mends it.
 type handshake struct {
-	lines []string
-	mark  string // the line that differs from an honest client's
+	*probe.Handshake
+	mark string // the line that differs from an honest client's
 }
 
 func (h handshake) with(name, value string) handshake {
-	h.mark = name + ": " + value
-	i := h.find(name)
-	h.lines = slices.Clone(h.lines)
-	h.lines[i] = h.mark
-	return h
+	return handshake{h.Clone().Set(name, value), name + ": " + value}
 }
 
 func (h handshake) without(name string) handshake {
-	h.lines = slices.Delete(slices.Clone(h.lines), h.find(name), h.find(name)+1)
-	h.mark = "(no " + name + ")"
-	return h
-}
-
-func (h handshake) find(name string) int {
-	return slices.IndexFunc(h.lines, func(line string) bool { return strings.HasPrefix(line, name+": ") })
-}
-
-func (h handshake) bytes() []byte {
-	return []byte(strings.Join(h.lines, "\r\n") + "\r\n\r\n")
+	return handshake{h.Clone().Del(name), "(no " + name + ")"}
 }
 
 // text is the handshake for the page: a token is cut, because what is shown ends in screenshots.
 func (h handshake) text() (sent, mark string) {
-	lines := slices.Clone(h.lines)
-	if strings.HasPrefix(h.mark, "(no ") {
-		lines = append(lines, h.mark)
+	lines := append([]string{h.Method + " " + h.Target + " " + h.Proto}, h.Lines...)
+	if !slices.Contains(lines, h.mark) {
+		lines = append(lines, h.mark) // the line that is missing
 	}
 	for i, line := range lines {
 		lines[i] = cutToken(line)
 	}
-	return strings.Join(lines, "\n"), cutToken(h.mark)
+	return strings.TrimSpace(strings.Join(lines, "\n")), cutToken(h.mark)
 }
 
 func cutToken(line string) string {
@@ -63,74 +48,62 @@ func cutToken(line string) string {
 	if !ok {
 		return line
 	}
-	return fmt.Sprintf("Authorization: Bearer %s… (%d characters)", token[:12], len(token))
+	return fmt.Sprintf("Authorization: Bearer %s… (%d characters)", token[:min(12, len(token))], len(token))
 }
 
 // exchange is one attack on the wire: it dials, sends, reads the answer and keeps the record for the page.
 type exchange struct {
 	issuer   *issuer
-	host     string // as the browser names the server
-	dialer   tls.Dialer
+	addr     string // of the server
+	host     string // of the server, as a browser names it
+	tls      *tls.Config
 	instance string // id of the last refusal; the event carries the same
 	outcome  outcome
 }
 
 func newExchange(d *demo, a attack) *exchange {
 	return &exchange{
-		issuer: d.issuer,
-		host:   "localhost:" + d.port,
-		dialer: tls.Dialer{
-			NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(attackAddr)}},
-			Config:    &tls.Config{RootCAs: d.authority.pool(), ServerName: "localhost", NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12},
-		},
+		issuer:  d.issuer,
+		addr:    "127.0.0.1:" + d.port,
+		host:    "localhost:" + d.port,
+		tls:     &tls.Config{RootCAs: d.authority.pool(), ServerName: "localhost", NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12},
 		outcome: outcome{ID: a.ID, Title: a.Title, Story: a.Story, From: attackAddr, Option: a.Option},
 	}
 }
 
 // handshake is an honest one, which the guard would admit: an attack changes one line of it.
 func (x *exchange) handshake() handshake {
-	return handshake{lines: []string{
-		"GET /ws HTTP/1.1",
+	return handshake{Handshake: &probe.Handshake{Method: "GET", Target: "/ws", Proto: "HTTP/1.1", Lines: []string{
 		"Host: " + x.host,
 		"Origin: https://" + x.host,
-		"Authorization: Bearer " + x.issuer.token("mallory", allScopes, time.Minute),
+		"Authorization: Bearer " + x.issuer.token("mallory", scopeEvents, time.Minute),
 		"Upgrade: websocket",
 		"Connection: Upgrade",
 		"Sec-WebSocket-Version: 13",
 		"Sec-WebSocket-Key: " + handshakeKey(),
 		"Sec-WebSocket-Protocol: chat",
-	}}
-}
-
-// answer is the HTTP answer to a handshake.
-type answer struct {
-	status   int
-	head     string
-	body     string
-	public   string // reason slug of the problem document
-	instance string
-	retry    int
+	}}}
 }
 
 // send opens a connection and sends h. The connection comes back only with a 101.
-func (x *exchange) send(ctx context.Context, h handshake) (answer, *peer, error) {
-	conn, err := x.dialer.DialContext(ctx, "tcp", "127.0.0.1:"+x.host[len("localhost:"):])
+func (x *exchange) send(ctx context.Context, h handshake) (*probe.Response, *probe.Conn, error) {
+	conn, err := probe.Dial(ctx, x.addr, x.tls, attackAddr)
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return nil, nil, fmt.Errorf("this system has no address %s to attack from; on macOS make it: sudo ifconfig lo0 alias %[1]s", attackAddr)
+	}
 	if err != nil {
-		return answer{}, nil, fmt.Errorf("no connection from %s: %w; on macOS this address must exist first: sudo ifconfig lo0 alias %[1]s", attackAddr, err)
+		return nil, nil, err
 	}
-	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
-	p := &peer{Conn: conn, in: bufio.NewReader(conn)}
-	if _, err := conn.Write(h.bytes()); err != nil {
+	if err := conn.Send(h.Bytes()); err != nil {
 		conn.Close()
-		return answer{}, nil, err
+		return nil, nil, err
 	}
-	a, err := p.readAnswer()
-	if err != nil || a.status != http.StatusSwitchingProtocols {
+	answer, err := conn.Response()
+	if err != nil || answer.Status != http.StatusSwitchingProtocols {
 		conn.Close()
-		return a, nil, err
+		return answer, nil, err
 	}
-	return a, p, nil
+	return answer, conn, nil
 }
 
 // try sends a handshake that should be refused.
@@ -144,12 +117,12 @@ func (x *exchange) try(ctx context.Context, h handshake, note string) error {
 }
 
 // open sends a handshake and returns the connection if it was admitted.
-func (x *exchange) open(ctx context.Context, h handshake, note string) (*peer, error) {
-	a, conn, err := x.send(ctx, h)
+func (x *exchange) open(ctx context.Context, h handshake, note string) (*probe.Conn, error) {
+	answer, conn, err := x.send(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	x.record(h, a, note)
+	x.record(h, answer, note)
 	return conn, nil
 }
 
@@ -160,129 +133,67 @@ func (x *exchange) tryFrames(ctx context.Context, frames []byte, described, note
 		return err
 	}
 	defer conn.Close()
-	// The answer may be there before the last byte is sent, so a failed write is no failure yet.
-	_, writeErr := conn.Write(frames)
-	code, reason, err := conn.readClose()
+	// The close frame may be there before the last byte is sent, so a failed write is no failure yet.
+	sendErr := conn.Send(frames)
+	code, reason, err := conn.AwaitClose()
 	if err != nil {
-		return fmt.Errorf("no close frame: %w (sending: %v)", err, writeErr)
+		return fmt.Errorf("no close frame: %w", errors.Join(err, sendErr))
 	}
 	x.outcome.CloseCode, x.outcome.Public = code, reason
-	x.note(step{Sent: described, Mark: firstLine(described), Answered: fmt.Sprintf("88 …  close frame: %d %s", code, reason), Note: note})
+	mark, _, _ := strings.Cut(described, "\n")
+	x.note(step{Sent: described, Mark: mark, Answered: fmt.Sprintf("88 …  close frame: %d %s", code, reason), Note: note})
 	return nil
 }
 
 func (x *exchange) note(s step) { x.outcome.Steps = append(x.outcome.Steps, s) }
 
-func (x *exchange) record(h handshake, a answer, note string) {
+func (x *exchange) record(h handshake, answer *probe.Response, note string) {
+	reason, instance := problem(answer.Body)
+	x.outcome.Status, x.outcome.Public, x.instance = answer.Status, reason, instance
+	if reason == "banned" {
+		x.outcome.Banned = true
+		x.outcome.RetryAfter, _ = strconv.Atoi(answer.Get("Retry-After"))
+		note = "From here on no signature is checked for this address. Shape and Origin still are: those checks come first and cost less than the ban."
+	}
 	sent, mark := h.text()
-	x.outcome.Status, x.outcome.Public, x.instance = a.status, a.public, a.instance
-	if a.public == "banned" {
-		x.outcome.Banned, x.outcome.RetryAfter = true, a.retry
-		note = "From here on no signature is checked for this address. Its shape and Origin still are: those checks come first and cost less than the ban."
-	}
-	x.note(step{Sent: sent, Mark: mark, Answered: strings.TrimSpace(a.head + "\n\n" + a.body), Note: note})
+	x.note(step{Sent: sent, Mark: mark, Answered: answerText(answer), Note: note})
 }
 
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
+// problem reads what a refusal tells its peer: the public reason, and the id that finds the event (RFC 9457).
+func problem(body []byte) (reason, instance string) {
+	var p struct{ Type, Instance string }
+	if json.Unmarshal(body, &p) != nil {
+		return "", ""
+	}
+	_, reason, _ = strings.Cut(p.Type, "#")
+	return reason, p.Instance
 }
 
-// peer is the attacker's end of a connection.
-type peer struct {
-	net.Conn
-	in *bufio.Reader
-}
-
-const mostAnswer = 16 << 10
-
-func (p *peer) readAnswer() (answer, error) {
-	var a answer
-	for len(a.head) < mostAnswer {
-		line, err := p.in.ReadString('\n')
-		if err != nil {
-			return a, fmt.Errorf("no whole answer: %w", err)
-		}
-		if line = strings.TrimRight(line, "\r\n"); line == "" {
-			break
-		}
-		if a.head != "" {
-			a.head += "\n"
-		}
-		a.head += line
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(strings.ReplaceAll(a.head, "\n", "\r\n")+"\r\n\r\n")), nil)
-	if err != nil {
-		return a, err
-	}
-	a.status = resp.StatusCode
-	a.retry, _ = strconv.Atoi(resp.Header.Get("Retry-After"))
-	if a.status == http.StatusSwitchingProtocols {
-		return a, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(p.in, min(max(resp.ContentLength, 0), mostAnswer)))
-	if err != nil {
-		return a, err
-	}
-	a.body = indented(body)
-	var problem struct{ Type, Instance string }
-	if json.Unmarshal(body, &problem) == nil {
-		_, a.public, _ = strings.Cut(problem.Type, "#")
-		a.instance = problem.Instance
-	}
-	return a, nil
-}
-
-func indented(body []byte) string {
+func answerText(answer *probe.Response) string {
 	var b bytes.Buffer
-	if json.Indent(&b, body, "", "  ") != nil {
-		return string(body)
+	b.WriteString(answer.StatusLine)
+	for _, f := range answer.Header {
+		b.WriteString("\n" + f.Name + ": " + f.Value)
 	}
-	return b.String()
+	if len(answer.Body) == 0 {
+		return b.String()
+	}
+	b.WriteString("\n\n")
+	if json.Indent(&b, answer.Body, "", "  ") != nil {
+		b.Write(answer.Body)
+	}
+	return strings.TrimSpace(b.String())
 }
 
-// readClose reads frames until a close frame and returns its code and reason.
-func (p *peer) readClose() (code int, reason string, err error) {
-	for {
-		opcode, payload, err := p.readFrame()
-		if err != nil {
-			return 0, "", err
-		}
-		if opcode == 8 && len(payload) >= 2 {
-			return int(binary.BigEndian.Uint16(payload)), string(payload[2:]), nil
-		}
-	}
-}
-
-// readFrame reads one frame of a server: never masked, and here never long.
-func (p *peer) readFrame() (opcode byte, payload []byte, err error) {
-	head := make([]byte, 2)
-	if _, err := io.ReadFull(p.in, head); err != nil {
-		return 0, nil, err
-	}
-	size := int(head[1] & 0x7f)
-	switch size {
-	case 126:
-		long := make([]byte, 2)
-		if _, err := io.ReadFull(p.in, long); err != nil {
-			return 0, nil, err
-		}
-		size = int(binary.BigEndian.Uint16(long))
-	case 127:
-		return 0, nil, fmt.Errorf("a frame of over 64 KiB from the chat")
-	}
-	payload = make([]byte, size)
-	_, err = io.ReadFull(p.in, payload)
-	return head[0] & 0x0f, payload, err
-}
-
-// textFrame is a whole masked text message of at most 125 bytes. The mask is zero: it hides nothing from the server, only
-// from proxies in between, and there are none.
+// textFrame is a whole text message as a client sends it.
 func textFrame(payload []byte) []byte {
-	return append([]byte{0x81, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
+	return probe.AppendFrame(nil, probe.Message(probe.Text, payload))
 }
 
-// hugeHeader is the header of a text frame that declares one gibibyte, in the 64-bit length form.
+// hugeHeader is the header of a text frame that declares one gibibyte.
 func hugeHeader() []byte {
-	return []byte{0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0}
+	gibibyte := uint64(1 << 30)
+	f := probe.Message(probe.Text, nil)
+	f.Length = &gibibyte
+	return probe.AppendFrame(nil, f)
 }

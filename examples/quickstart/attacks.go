@@ -45,7 +45,7 @@ var attacks = []attack{{
 	Story:  "A token from yesterday’s log file, correctly signed, an hour too late.",
 	Option: "RequireToken",
 	steps: func(ctx context.Context, x *exchange) error {
-		h := x.handshake().with("Authorization", "Bearer "+x.issuer.token("mallory", allScopes, -time.Hour))
+		h := x.handshake().with("Authorization", "Bearer "+x.issuer.token("mallory", scopeEvents, -time.Hour))
 		return x.try(ctx, h, "To the peer every bad token looks the same; the event says that this one had expired.")
 	},
 }, {
@@ -112,7 +112,7 @@ func forgeUntilBanned(ctx context.Context, x *exchange) error {
 		return err
 	}
 	forged := func() handshake {
-		return x.handshake().with("Authorization", "Bearer "+forger.token("admin", allScopes, time.Hour))
+		return x.handshake().with("Authorization", "Bearer "+forger.token("admin", scopeEvents, time.Hour))
 	}
 	first := forged()
 	if err := x.try(ctx, first, "A token with a forged signature:"); err != nil || x.outcome.Banned {
@@ -128,11 +128,11 @@ func forgeUntilBanned(ctx context.Context, x *exchange) error {
 			conn.Close()
 			return errors.New("a forged token was admitted")
 		}
-		if answer.status == x.outcome.Status {
+		if answer.Status == x.outcome.Status {
 			continue
 		}
 		x.note(step{
-			Sent:     first.lines[0] + "\n…\nAuthorization: Bearer (another forged token each time)",
+			Sent:     "GET /ws HTTP/1.1\n…\nAuthorization: Bearer (another forged token each time)",
 			Answered: "401 Unauthorized, each time",
 			Note:     fmt.Sprintf("%d more, each with another forged token:", n-2),
 		})

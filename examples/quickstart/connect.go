@@ -27,7 +27,9 @@ func talk(ctx context.Context, url, token, pin string, in io.Reader, out io.Writ
 	})
 	if err != nil {
 		if resp != nil {
-			return fmt.Errorf("refused with %s%s", resp.Status, publicReason(resp.Body))
+			body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+			reason, _ := problem(body)
+			return fmt.Errorf("refused with %s: %s", resp.Status, reason)
 		}
 		return err
 	}
@@ -35,10 +37,12 @@ func talk(ctx context.Context, url, token, pin string, in io.Reader, out io.Writ
 	fmt.Fprintln(out, "Connected. Type a line to say it; Ctrl-D leaves.")
 
 	heard := make(chan error, 1)
-	go func() { heard <- hear(ctx, c, out) }()
+	go func() { heard <- hear(c, out) }()
 	typed := make(chan error, 1)
 	go func() { typed <- say(ctx, c, in) }()
 	select {
+	case <-ctx.Done():
+		return c.Close(websocket.StatusNormalClosure, "")
 	case err := <-heard:
 		return err
 	case err := <-typed:
@@ -49,9 +53,9 @@ func talk(ctx context.Context, url, token, pin string, in io.Reader, out io.Writ
 	}
 }
 
-func hear(ctx context.Context, c *websocket.Conn, out io.Writer) error {
+func hear(c *websocket.Conn, out io.Writer) error {
 	for {
-		_, p, err := c.Read(ctx)
+		_, p, err := c.Read(context.Background()) // ends with the connection, so that it can be closed in good order
 		if code := websocket.CloseStatus(err); code != -1 {
 			return fmt.Errorf("the server closed with %d: %w", code, err)
 		}
@@ -79,16 +83,4 @@ func say(ctx context.Context, c *websocket.Conn, in io.Reader) error {
 		}
 	}
 	return lines.Err()
-}
-
-// publicReason is the slug in the type of the refusal's problem document (RFC 9457): all a peer is told.
-func publicReason(body io.Reader) string {
-	var problem struct {
-		Type  string `json:"type"`
-		Title string `json:"title"`
-	}
-	if json.NewDecoder(io.LimitReader(body, 4<<10)).Decode(&problem) != nil {
-		return ""
-	}
-	return fmt.Sprintf(": %s (%s)", problem.Title, problem.Type)
 }

@@ -106,7 +106,7 @@ func explainPortTaken(err error, addr string) error {
 
 // greet prints what to open, and what to type on a machine without a browser.
 func (d *demo) greet(w io.Writer) {
-	token := d.issuer.token("terminal", allScopes, time.Hour)
+	token := d.issuer.token("terminal", scopeEvents, time.Hour)
 	fmt.Fprintf(w, `
 wssecure quickstart
 

@@ -19,11 +19,8 @@ type issuer struct {
 
 const audience = "chat"
 
-// What a token of this demo may do. Each route asks for its own.
-const (
-	scopeEvents = "events:read"
-	allScopes   = scopeEvents + " chat:write"
-)
+// scopeEvents is what the event feed asks for on top of a valid token.
+const scopeEvents = "events:read"
 
 func newIssuer(url string) (*issuer, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)

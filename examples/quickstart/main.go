@@ -10,7 +10,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
 	"net/http"
@@ -99,7 +98,7 @@ func errorsOnly() *slog.Logger {
 }
 
 func exitOn(err error) {
-	if err != nil && err != io.EOF {
+	if err != nil {
 		log.Fatal("quickstart: ", err)
 	}
 }

@@ -37,7 +37,6 @@ func (d *demo) pages() (*http.ServeMux, error) {
 		})
 	}
 	mux.HandleFunc("GET /session", d.session)
-	mux.HandleFunc("GET /posture", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.guard.Posture()) })
 	mux.HandleFunc("GET /ca.pem", d.caFile)
 	mux.HandleFunc("POST /attack", d.attack)
 	mux.HandleFunc("POST /unban", d.unban)
@@ -67,7 +66,7 @@ func (d *demo) session(w http.ResponseWriter, r *http.Request) {
 	name := guestName()
 	writeJSON(w, http.StatusOK, map[string]any{
 		"name":       name,
-		"token":      d.issuer.token(name, allScopes, sessionTTL),
+		"token":      d.issuer.token(name, scopeEvents, sessionTTL),
 		"expires_in": int(sessionTTL.Seconds()),
 		"transport":  transportName(r.TLS),
 	})

@@ -257,7 +257,7 @@ function showStep(s, n, o) {
     el('div', '', el('h4', '', `Sent from ${o.from}`), marked(s.sent, line => line === s.mark)),
     el('div', 'answered', el('h4', '', 'The guard answered'), marked(s.answered, (line, i) => i === 0)))
   if (last) {
-    if (s.note) step.append(el('p', 'note', s.note))
+    if (s.note) step.prepend(el('p', 'note', s.note))
     return step
   }
   const before = el('details', 'before', el('summary', '', `${n}. ${s.note} `, el('span', '', s.answered.split('\n')[0].replace('HTTP/1.1 ', ''))), step)
@@ -301,12 +301,3 @@ byId('unban').onclick = async () => {
   clearInterval(banTimer)
   byId('ban').hidden = true
 }
-
-// --- Posture -----------------------------------------------------------------------------------------------------------
-
-byId('posture-more').addEventListener('toggle', async () => {
-  const { entries = [] } = await getJSON('/posture')
-  const table = el('table', '', el('tr', '', ...['Check', 'State', 'Option', 'Value'].map(h => el('th', '', h))))
-  for (const e of entries) table.append(el('tr', '', ...[e.name, e.state, e.option, e.value].map(v => el('td', '', String(v ?? '')))))
-  byId('posture-table').replaceChildren(table)
-}, { once: true })
