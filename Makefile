@@ -10,6 +10,8 @@ modules = $(shell find . -name node_modules -prune -o -name testdata -prune -o -
 
 # A browser that is missing is a failure here, not something to leave out.
 export WSS_REQUIRE_CHROMIUM = 1
+# In a container the tree often belongs to another user, and git then refuses to say which commit this is.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .PHONY: test lint fuzz bench vuln quickstart bin/testrun
 
@@ -33,4 +35,4 @@ quickstart:
 
 bin/testrun:
 	@scripts/prepare
-	@go build -buildvcs=false -o $@ ./internal/testrun
+	@go build -o $@ ./internal/testrun
