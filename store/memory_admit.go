@@ -169,11 +169,13 @@ func (m *Memory) peekAdmit(a *Admit, now time.Time) {
 	refused, wait := m.standing(a, r, t)
 	over, held := false, 0
 	if r != nil {
+		m.nodes.mu.RLock()
 		for _, l := range r.leases {
 			if l.until > t && !m.nodes.dead(l.node, t) {
 				held++
 			}
 		}
+		m.nodes.mu.RUnlock()
 		_, mine := r.find(a.Node, a.Conn)
 		over = a.Cap > 0 && held >= a.Cap && !mine
 	}
@@ -227,7 +229,9 @@ func (r *record) find(n NodeID, conn uint64) (at int, held bool) {
 // prune drops the leases that have lapsed and those of dead nodes.
 func (m *Memory) prune(r *record, t int64) {
 	before := len(r.leases)
+	m.nodes.mu.RLock()
 	r.leases = slices.DeleteFunc(r.leases, func(l lease) bool { return l.until <= t || m.nodes.dead(l.node, t) })
+	m.nodes.mu.RUnlock()
 	m.kept.Add(int64(len(r.leases) - before))
 }
 

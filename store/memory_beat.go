@@ -16,9 +16,8 @@ type nodes struct {
 	until map[NodeID]int64
 }
 
+// dead is asked under n.mu.
 func (n *nodes) dead(id NodeID, t int64) bool {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
 	end, known := n.until[id]
 	return known && end <= t
 }

@@ -135,6 +135,52 @@ func TestTakeIsExactInParallel(t *testing.T) {
 	}
 }
 
+// Four goroutines meet each key at its first charge, where it must not be entered twice.
+func TestFirstChargeIsExactInParallel(t *testing.T) {
+	const keys = 20_000
+	c, now := limit.NewCells(8*keys), time.Now()
+	l := limit.NewLimit(limit.Rate{N: 1, Per: time.Hour, Burst: 2})
+	var admitted atomic.Int64
+	var group sync.WaitGroup
+	start := make(chan struct{})
+	for range 4 {
+		group.Go(func() {
+			<-start
+			for i := range keys {
+				if ok, _ := c.Take(c.HashPrefix(prefix64(i)), l, 1, now); ok {
+					admitted.Add(1)
+				}
+			}
+		})
+	}
+	close(start)
+	group.Wait()
+	if admitted.Load() != 2*keys {
+		t.Errorf("%d admitted, want exactly %d", admitted.Load(), 2*keys)
+	}
+}
+
+func TestForgetsTheOneNearestToFull(t *testing.T) {
+	for round := range 50 {
+		c, now := limit.NewCells(8), time.Now() // two lines: every key may sit in any cell
+		l := limit.NewLimit(limit.Rate{N: 1, Per: time.Second, Burst: 100})
+		key := func(i int) limit.Hash { return c.HashString(0, strconv.Itoa(i)) }
+		for i := range 8 {
+			c.Take(key(i), l, 20+(i*5+round)%8, now)
+		}
+		c.Take(key(8), l, 100, now)
+		for i := range 8 {
+			least := (i*5+round)%8 == 0
+			// 81 are left in a forgotten bucket only.
+			if forgotten, _ := c.Take(key(i), l, 81, now); forgotten != least {
+				t.Fatalf("round %d: key %d forgotten: %v, want %v", round, i, forgotten, least)
+			} else if forgotten {
+				break // it has just displaced another
+			}
+		}
+	}
+}
+
 // Keys that crowd each other out while others charge them: what is charged to one owner never lands on the next, so a
 // table too small for all still never admits one key's worth less, and the cells stay consistent.
 func TestEvictionInParallel(t *testing.T) {

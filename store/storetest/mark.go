@@ -91,9 +91,12 @@ var banRows = []row{
 	{"ban: a network's reaches every address in it", func(b *bench) {
 		until := time.Now().Add(time.Hour)
 		b.mark(store.Mark{Key: store.Network(netip.MustParsePrefix("198.51.100.0/24")), Kind: store.MarkBan, Until: until})
-		b.mark(store.Mark{Key: store.Network(netip.MustParsePrefix("2001:db8::/32")), Kind: store.MarkBan, Until: until})
+		for _, p := range []string{"2001:db9::1/128", "2001:db9::/127", "2001:db9::/126", "2001:db8::/32", "2001:db9:7::/64"} {
+			b.mark(store.Mark{Key: store.Network(netip.MustParsePrefix(p)), Kind: store.MarkBan, Until: until})
+		}
 		b.want(store.Banned, rate(client, "r", slow, 1))
 		b.want(store.Banned, store.Admit{Key: store.Address(netip.MustParsePrefix("2001:db8:1:2::/64"))})
+		b.want(store.Banned, store.Admit{Key: store.Address(netip.MustParsePrefix("2001:db9:7::/64"))})
 		b.want(store.None, store.Admit{Key: store.Address(netip.MustParsePrefix("2001:db9::/64"))})
 		b.want(store.None, store.Admit{Key: store.Address(netip.MustParsePrefix("198.51.101.1/32"))})
 		b.want(store.None, store.Admit{Key: user})
@@ -112,6 +115,7 @@ var revokeRows = []row{
 			b.want(store.Revoked, issued(k, before.Add(-time.Hour)))
 			b.want(store.Revoked, issued(k, before.Truncate(time.Second)))
 			b.want(store.Revoked, issued(k, before))
+			b.want(store.Revoked, issued(k, before.Add(300*time.Millisecond)))
 			b.want(store.None, issued(k, before.Truncate(time.Second).Add(time.Second)))
 			b.want(store.Revoked, issued(k, time.Time{}))
 		}
@@ -127,10 +131,10 @@ var revokeRows = []row{
 		b.mark(store.Mark{Key: user, Kind: store.MarkRevoke, Before: now})
 		b.mark(store.Mark{Key: user, Kind: store.MarkRevoke, Before: now.Add(-time.Hour), Until: now.Add(tick)})
 		b.want(store.Revoked, issued(user, now))
-		b.mark(store.Mark{Key: user, Kind: store.MarkRevoke, Before: now.Add(time.Minute)})
-		b.want(store.Revoked, issued(user, now.Add(time.Minute)))
 		wait(2 * tick)
 		b.want(store.Revoked, issued(user, now))
+		b.mark(store.Mark{Key: user, Kind: store.MarkRevoke, Before: now.Add(time.Minute)})
+		b.want(store.Revoked, issued(user, now.Add(time.Minute)))
 	}},
 	{"revoke: one token, one login, one session: always", func(b *bench) {
 		future := time.Now().Add(time.Hour)
