@@ -74,6 +74,11 @@ func (a *attempt) checkAdmission() error {
 		return err
 	}
 	a.openSession()
+	if a.draining.Load() {
+		// Shutdown ends what is registered when it begins; this came later.
+		a.check = "capacity"
+		return a.refuse(ReasonDraining, "a handshake", "none while draining")
+	}
 	b := &a.admission
 	b.reset()
 	if err := a.fillAdmission(b); err != nil {

@@ -244,8 +244,10 @@ func (d *draft) finishAuth() {
 		d.fault("InsecureAllowAnonymous", "RequireToken asks for the opposite; remove one")
 	}
 	if d.verifier == nil && !d.given["RequireToken"] {
-		for _, option := range slices.Compact(d.needsToken) {
-			d.fault(option, "no token to read them from; add RequireToken")
+		for i, option := range d.needsToken {
+			if !slices.Contains(d.needsToken[:i], option) {
+				d.fault(option, "no token to read them from; add RequireToken")
+			}
 		}
 	}
 	d.tokenSize = defaultTokenSize
@@ -296,7 +298,7 @@ func (a *attempt) checkToken() error {
 // application's under the guard of LimitHandshakeTime.
 func (a *attempt) verify(text string) (*Identity, error) {
 	p := a.policy
-	if own, ok := p.verifier.(ownVerifier); ok {
+	if own, ok := p.verifier.(ownVerifier); ok && own.boundsItself() {
 		id, err := own.Verify(a.r.Context(), text)
 		var fault *token.Error
 		if errors.As(err, &fault) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -88,7 +89,7 @@ type Conn struct {
 
 	reading sync.Mutex
 	writing chan struct{} // holds one token while a message is being written
-	deaf    bool          // CloseRead was called
+	deaf    atomic.Bool   // CloseRead was called
 	probe   [1]byte
 }
 
@@ -122,7 +123,7 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
-	if c.deaf {
+	if c.deaf.Load() {
 		return 0, buf[:0], errDeaf
 	}
 	for {
@@ -146,7 +147,13 @@ func (c *Conn) next(ctx context.Context, buf []byte) (MessageType, []byte, error
 		return 0, nil, err
 	}
 	typ, r, err := c.ws.Reader(context.Background())
-	if stop != nil && stop.end() && err != nil && c.session.err() == nil {
+	if stop != nil {
+		stop.end()
+	}
+	if errors.Is(err, wire.ErrInterrupted) && c.session.err() == nil {
+		if c.deaf.Load() {
+			return 0, nil, errDeaf
+		}
 		return 0, nil, ctx.Err()
 	}
 	if err != nil {
@@ -179,22 +186,34 @@ func (c *Conn) watch(ctx context.Context) (*interrupt, error) {
 		return nil, err
 	}
 	w := &interrupt{wire: c.wire}
-	w.stop = context.AfterFunc(ctx, c.wire.Interrupt)
+	w.stop = context.AfterFunc(ctx, w.fire)
 	return w, nil
 }
 
 type interrupt struct {
 	wire *wire.Conn
 	stop func() bool
+	mu   sync.Mutex
+	over bool // the Read has returned: a late fire must not hit the next one
 }
 
-// end stops the watch and reports whether it had fired.
-func (i *interrupt) end() bool {
-	if i.stop() {
-		return false
+func (i *interrupt) fire() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.over {
+		i.wire.Interrupt()
 	}
+}
+
+// end stops the watch, and undoes it when it has fired.
+func (i *interrupt) end() {
+	if i.stop() {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.over = true
 	i.wire.ClearInterrupt()
-	return true
 }
 
 // fill reads a message to its end. The wire has bounded it already, but for what
@@ -409,17 +428,13 @@ func (c *Conn) Close(code StatusCode, reason string) error { return c.session.Cl
 // close, and a data message from then on ends the session with 1008. Read then
 // fails at once.
 func (c *Conn) CloseRead() {
-	if c.session.err() != nil {
+	if c.session.err() != nil || c.deaf.Swap(true) {
 		return
 	}
 	c.wire.Interrupt()
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	c.wire.ClearInterrupt()
-	if c.deaf {
-		return
-	}
-	c.deaf = true
 	c.wire.UnwantData()
 	go func() {
 		if _, _, err := c.ws.Reader(context.Background()); err != nil {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -99,7 +101,13 @@ func (a *attempt) handOn(next http.Handler) {
 	}
 	r := a.strip()
 	r = r.WithContext(handlerContext{r.Context(), ctx})
-	defer u.finish()
+	defer func() {
+		p := recover()
+		u.finish(p)
+		if p != nil {
+			panic(p) // net/http's to handle, or middleware's
+		}
+	}()
 	next.ServeHTTP(u, r)
 }
 
@@ -118,8 +126,11 @@ func (c handlerContext) Value(key any) any {
 
 // finish settles an upgrade whose handler has returned, or panicked, without
 // taking the connection.
-func (u *upgradeWriter) finish() {
+func (u *upgradeWriter) finish(panicked any) {
 	a := u.a
+	if u.hijacked && panicked != nil {
+		a.session.panicked(panicked)
+	}
 	if u.hijacked || a.session.isDiscarded() {
 		return
 	}
@@ -131,6 +142,9 @@ func (u *upgradeWriter) finish() {
 	}
 	var err error
 	reason := unservedReason(ReasonDone, status)
+	if panicked != nil {
+		reason, err = ReasonInternal, fmt.Errorf("the handler panicked: %v", panicked)
+	}
 	if u.status == http.StatusSwitchingProtocols {
 		reason, err = ReasonInternal, errNeverTaken
 		if conn, _, failed := u.hijacker.Hijack(); failed == nil {
@@ -257,7 +271,6 @@ func (a *attempt) acceptFailed(d *door, err error) {
 		}
 		if d.raw != nil {
 			d.raw.Close()
-			a.status = -1
 			a.abandon()
 			a.report(ReasonPeer)
 			return
@@ -394,7 +407,7 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 	defer func() { _ = c.ws.CloseNow() }()
 	defer func() {
 		if p := recover(); p != nil {
-			s.endWith(&Rejection{Reason: ReasonInternal, Err: fmt.Errorf("user code panicked: %v", p)}, ByApp, 1011)
+			s.panicked(p)
 		}
 	}()
 	err := serve(ctx, c)
@@ -403,6 +416,13 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 		return
 	}
 	s.endWith(asRejection(err, ReasonInternal), ByApp, 1011)
+}
+
+// panicked ends a session whose user code has panicked, and logs where.
+func (s *Session) panicked(p any) {
+	s.core.audit.log().LogAttrs(context.Background(), alarm, "wssecure: user code panicked",
+		slog.String("session.id", s.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+	s.endWith(&Rejection{Reason: ReasonInternal, Err: fmt.Errorf("user code panicked: %v", p)}, ByApp, 1011)
 }
 
 // cut ends what is left of a session at once.

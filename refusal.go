@@ -88,7 +88,7 @@ func (a *attempt) reject(err error) {
 func (a *attempt) answer(rejection *Rejection) {
 	reason := rejection.Reason
 	status := a.status
-	if status == 0 || reason.public() != reason && status != reason.Status() {
+	if status == 0 {
 		status = reason.Status()
 	}
 	a.status = status
@@ -230,7 +230,11 @@ func (a *attempt) countFailure(r Reason) {
 	if verdicts[r].fails != failYes || a.forgedAgain {
 		return
 	}
-	a.core.chargeFailure(a.policy, failureBy{client: a.client, origin: a.originTrust, identity: a.identity, public: a.public, reason: r})
+	f := failureBy{client: a.client, origin: a.originTrust, identity: a.identity, reason: r}
+	if _, byFunc := ruleOf(a.policy.failures, keyFunc); byFunc {
+		f.public = a.handshake()
+	}
+	a.core.chargeFailure(a.policy, f)
 }
 
 // failureBy is who failed.

@@ -48,6 +48,9 @@ func (a *attempt) hintPlaintext() {
 
 // hintForwarder says once that a private peer forwards for others.
 func (a *attempt) hintForwarder() {
+	if a.r.TLS == nil && len(a.r.Header[headerXForwarded]) > 0 {
+		return // hintPlaintext has more to say
+	}
 	if a.hinted[onceForwarder].Load() || !clientip.IsPrivate(a.peer) || a.proxies.Trusts(a.peer) || !clientip.HasForwarding(a.r.Header) {
 		return
 	}

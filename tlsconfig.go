@@ -196,13 +196,11 @@ func (g *Guard) Harden(srv *http.Server) *http.Server {
 			srv.TLSConfig.NextProtos = append(slices.Clip(srv.TLSConfig.NextProtos), proto)
 		}
 	}
-	if !g.core.hardened.Swap(true) {
-		srv.RegisterOnShutdown(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), defaultDrain)
-			defer cancel()
-			_ = g.Shutdown(ctx)
-		})
-	}
+	srv.RegisterOnShutdown(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), defaultDrain)
+		defer cancel()
+		_ = g.Shutdown(ctx)
+	})
 	return srv
 }
 

@@ -138,6 +138,7 @@ type ownVerifier interface {
 	Verifier
 	faults() []error
 	size() int
+	boundsItself() bool     // no function of the application is called
 	known(text string) bool // verified before: no signature work
 	ready() error
 	attach(c *core)
@@ -225,6 +226,7 @@ func tokenRejection(err error) *Rejection {
 }
 
 func (v *tokenVerifier) faults() []error        { return v.settings.faults }
+func (v *tokenVerifier) boundsItself() bool     { return true }
 func (v *tokenVerifier) size() int              { return v.settings.rules.MaxSize }
 func (v *tokenVerifier) known(text string) bool { return v.judge != nil && v.judge.Known(text) }
 
@@ -332,6 +334,8 @@ func (a *anyOf) of(text string) *tokenVerifier {
 
 func (a *anyOf) faults() []error { return a.mistakes }
 func (a *anyOf) size() int       { return a.tokenSize }
+
+func (a *anyOf) boundsItself() bool { return len(a.opaque) == 0 }
 
 func (a *anyOf) known(text string) bool {
 	v := a.of(text)

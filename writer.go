@@ -261,6 +261,7 @@ func (u *upgradeWriter) WriteHeader(status int) {
 		u.a.abandon()
 		u.status = http.StatusInternalServerError
 		u.a.answer(&Rejection{Reason: ReasonInternal})
+		u.a.report(ReasonInternal)
 		return
 	}
 	u.status = status

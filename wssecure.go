@@ -147,7 +147,6 @@ type core struct {
 	storeEvents    minuteSample
 	badTokens      *badTokens
 	hinted         [hintCount]atomic.Bool
-	hardened       atomic.Bool
 
 	mu          sync.Mutex
 	verifiers   []ownVerifier
@@ -177,17 +176,16 @@ func New(opts ...Option) (*Guard, error) {
 // server cannot have twice, as TLS or the proxies, is an error.
 func (g *Guard) With(opts ...Option) (*Guard, error) {
 	d := &draft{policy: *g.policy, child: true, given: map[string]bool{}}
-	d.limits, d.holes = g.policy.limits, nil
 	d.apply(opts)
 	d.finish()
 	if err := d.err(); err != nil {
 		return nil, err
 	}
-	added := d.holes
-	d.holes = append(slices.Clone(g.policy.holes), added...)
 	child := &Guard{core: g.core, policy: &d.policy}
 	g.core.adopt(child.policy)
-	g.core.reportHoles(child.policy, added)
+	g.core.reportHoles(child.policy, slices.DeleteFunc(slices.Clone(d.holes), func(h hole) bool {
+		return slices.Contains(g.policy.holes, h)
+	}))
 	return child, nil
 }
 
