@@ -17,10 +17,18 @@ const (
 	countEvery    = time.Minute
 )
 
-// A seen cache holds verified tokens with what was made of them. The index is a keyed hash; a hit is the whole text.
+// A seen cache holds verified tokens with what was made of them. A hit is the whole text; the index is a hash of its
+// end, which is signature: no two verified tokens share it, and a stranger's text with the same end just misses.
 // Only tokens of the issuer get in, so strangers can neither fill it nor push anyone out.
 type seen[T any] struct {
+	seed  maphash.Seed
 	shard [shards]shard[T]
+}
+
+const indexed = 64 // bytes at the end of a token
+
+func (s *seen[T]) index(text string) uint64 {
+	return maphash.String(s.seed, text[max(0, len(text)-indexed):])
 }
 
 type shard[T any] struct {
@@ -46,7 +54,8 @@ func (e *entry[T]) good(set *keySet, now time.Time) bool {
 // weight estimates the memory of an entry: a decoded token takes some three times its text.
 func (e *entry[T]) weight() int { return 512 + 4*len(e.text) }
 
-func (s *seen[T]) get(sum uint64, text string, set *keySet, now time.Time) (value T, ok bool) {
+func (s *seen[T]) get(text string, set *keySet, now time.Time) (value T, ok bool) {
+	sum := s.index(text)
 	h := &s.shard[sum%shards]
 	h.mu.RLock()
 	e := h.m[sum]
@@ -57,9 +66,10 @@ func (s *seen[T]) get(sum uint64, text string, set *keySet, now time.Time) (valu
 	return e.value, true
 }
 
-func (s *seen[T]) put(sum uint64, e *entry[T], set *keySet, now time.Time) {
+func (s *seen[T]) put(e *entry[T], set *keySet, now time.Time) {
 	// The text is a piece of a request's header block, which must not stay with it.
 	e.text = strings.Clone(e.text)
+	sum := s.index(e.text)
 	h := &s.shard[sum%shards]
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -102,53 +112,66 @@ func (h *shard[T]) next(set *keySet, now time.Time) (victim uint64) {
 // forged remembers tokens whose signature does not verify, so that the same one costs neither a second check nor,
 // within a minute, a second count. It holds nothing else: "key unknown" may be untrue a second later.
 type forged struct {
-	seed maphash.Seed // a second one: 64 bits may collide by chance, 128 do not
-	mu   sync.Mutex
-	set  *keySet // whose verdicts these are
-	m    map[uint64]*verdictForged
+	seeds [2]maphash.Seed
+	mu    sync.Mutex
+	set   *keySet // whose verdicts these are
+	m     map[forgedID]*forgedToken
 }
 
-type verdictForged struct {
-	check   uint64
+// A forgedID is a keyed hash of a whole token, of 128 bits: a good token must never be taken for a forged one.
+type forgedID [2]uint64
+
+type forgedToken struct {
 	ends    time.Time // from then on the token is refused as expired
 	counted time.Time
 }
 
+func (f *forged) id(text string) forgedID {
+	return forgedID{maphash.String(f.seeds[0], text), maphash.String(f.seeds[1], text)}
+}
+
 // look reports whether text is known to be forged under set, and whether it was counted within the last minute; if
 // not, it is now.
-func (f *forged) look(sum uint64, text string, set *keySet, now time.Time) (known, again bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.set != set {
+func (f *forged) look(text string, set *keySet, now time.Time) (known, again bool) {
+	if !f.holds(set) {
 		return false, false
 	}
-	v := f.m[sum]
-	if v == nil || v.check != maphash.String(f.seed, text) || !now.Before(v.ends) {
+	id := f.id(text)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := f.m[id]
+	if f.set != set || v == nil || !now.Before(v.ends) {
 		return false, false
 	}
 	return true, v.count(now)
 }
 
-// add remembers text as forged under set and reports whether somebody else has counted it within the last minute.
-func (f *forged) add(sum uint64, text string, set *keySet, ends, now time.Time) (again bool) {
-	check := maphash.String(f.seed, text)
+// holds reports whether there is anything to look for, which mostly there is not.
+func (f *forged) holds(set *keySet) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.set == set && len(f.m) > 0
+}
+
+// add remembers text as forged under set and reports whether it was counted within the last minute.
+func (f *forged) add(text string, set *keySet, ends, now time.Time) (again bool) {
+	id := f.id(text)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.set != set {
-		f.set, f.m = set, make(map[uint64]*verdictForged)
+		f.set, f.m = set, make(map[forgedID]*forgedToken)
 	}
-	if v := f.m[sum]; v != nil && v.check == check {
-		v.ends = ends
+	if v := f.m[id]; v != nil {
 		return v.count(now)
 	}
 	for len(f.m) >= forgedEntries {
 		delete(f.m, f.oldest())
 	}
-	f.m[sum] = &verdictForged{check: check, ends: ends, counted: now}
+	f.m[id] = &forgedToken{ends: ends, counted: now}
 	return false
 }
 
-func (v *verdictForged) count(now time.Time) (again bool) {
+func (v *forgedToken) count(now time.Time) (again bool) {
 	if now.Sub(v.counted) < countEvery {
 		return true
 	}
@@ -157,12 +180,12 @@ func (v *verdictForged) count(now time.Time) (again bool) {
 }
 
 // oldest returns of a few entries the one counted longest ago.
-func (f *forged) oldest() (victim uint64) {
+func (f *forged) oldest() (victim forgedID) {
 	var first time.Time
 	looked := 0
-	for sum, v := range f.m {
+	for id, v := range f.m {
 		if looked == 0 || v.counted.Before(first) {
-			victim, first = sum, v.counted
+			victim, first = id, v.counted
 		}
 		if looked++; looked == sampled {
 			break

@@ -227,6 +227,30 @@ func TestRemoteStart(t *testing.T) {
 	})
 }
 
+func TestForgedAtOnce(t *testing.T) {
+	// J-18: a thousand of one bad token, all past the look-up before the first is judged, are one failure.
+	remote(t, after(time.Second, serves(jwks(fixtureSet()["es"].jwk()))), func(t *testing.T, p *idp, v *verifier) {
+		text := fixtureSet()["stranger"].token(nil)
+		var counted atomic.Int32
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				_, err := v.Verify(t.Context(), text)
+				var e *token.Error
+				if !errors.As(err, &e) || e.Fault != token.Forged {
+					t.Errorf("got %v", err)
+				} else if !e.Again {
+					counted.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := counted.Load(); n != 1 {
+			t.Errorf("counted %d times", n)
+		}
+	})
+}
+
 func TestRemoteRefresh(t *testing.T) {
 	es, ed := fixtureSet()["es"], fixtureSet()["ed"]
 	good := jwks(es.jwk())
@@ -240,6 +264,7 @@ func TestRemoteRefresh(t *testing.T) {
 			"max-age=59":               {time.Minute, 65 * time.Second},
 			"public, Max-Age=600":      {9 * time.Minute, 11 * time.Minute},
 			"max-age=600, max-age=9":   {time.Minute, time.Minute},
+			"max-age=9, max-age=600":   {time.Minute, time.Minute},
 			"max-age=3601":             {54 * time.Minute, time.Hour},
 			"max-age=999999999":        {54 * time.Minute, time.Hour},
 			"max-age=9999999999999999": {13*time.Minute + 30*time.Second, 16*time.Minute + 30*time.Second},
@@ -349,7 +374,7 @@ func TestRemoteRefresh(t *testing.T) {
 			}
 			p.set(serves(jwks(stranger.jwk())))
 			time.Sleep(17 * time.Minute)
-			if a, b := judge(v, mine), judge(v, theirs); a != "forged" || b != "ok" {
+			if a, b := judge(v, theirs), judge(v, mine); a != "ok" || b != "forged" {
 				t.Errorf("after the change: %s, %s", a, b)
 			}
 		})

@@ -27,7 +27,6 @@ type Verifier[T any] struct {
 	judge  *judge
 	keys   source
 	wrap   func(*Claims) T
-	seed   maphash.Seed
 	seen   seen[T]
 	forged forged
 }
@@ -37,8 +36,8 @@ func newVerifier[T any](j *judge, keys source, wrap func(*Claims) T) *Verifier[T
 		judge:  j,
 		keys:   keys,
 		wrap:   wrap,
-		seed:   maphash.MakeSeed(),
-		forged: forged{seed: maphash.MakeSeed()},
+		seen:   seen[T]{seed: maphash.MakeSeed()},
+		forged: forged{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}},
 	}
 }
 
@@ -99,13 +98,12 @@ func (v *Verifier[T]) Verify(ctx context.Context, text string) (T, error) {
 		return none, errSize
 	}
 	now := time.Now()
-	sum := maphash.String(v.seed, text)
 	set := v.keys.current(now)
 	if set != nil {
-		if value, ok := v.seen.get(sum, text, set, now); ok {
+		if value, ok := v.seen.get(text, set, now); ok {
 			return value, nil
 		}
-		if known, again := v.forged.look(sum, text, set, now); again {
+		if known, again := v.forged.look(text, set, now); again {
 			return none, errAgain
 		} else if known {
 			return none, errForged
@@ -117,7 +115,7 @@ func (v *Verifier[T]) Verify(ctx context.Context, text string) (T, error) {
 	}
 	now = time.Now()
 	if d.key == nil {
-		if v.forged.add(sum, text, d.set, d.ends, now) {
+		if v.forged.add(text, d.set, d.ends, now) {
 			return none, errAgain
 		}
 		return none, show(Forged, "the signature does not verify under the key with kid ", d.kid)
@@ -126,7 +124,7 @@ func (v *Verifier[T]) Verify(ctx context.Context, text string) (T, error) {
 	if d.kid == "" {
 		e.set = d.set
 	}
-	v.seen.put(sum, e, d.set, now)
+	v.seen.put(e, d.set, now)
 	return e.value, nil
 }
 
@@ -140,7 +138,7 @@ func (v *Verifier[T]) Known(text string) bool {
 	if set == nil {
 		return false
 	}
-	_, ok := v.seen.get(maphash.String(v.seed, text), text, set, now)
+	_, ok := v.seen.get(text, set, now)
 	return ok
 }
 
