@@ -20,17 +20,22 @@ func newBudget(r Rate) budget {
 	return budget{credit: r.chunk()}
 }
 
-// over is what take returns when the peer may not be made to wait.
+// over is what draw returns when the peer may not be made to wait.
 const over = time.Duration(-1)
 
-// take spends n. The result is how long the peer has to be held back for it;
-// with strict it is over, and nothing spent, when that is not nothing.
-func (b *budget) take(r Rate, start time.Time, now time.Duration, n int, strict bool) time.Duration {
-	if n <= b.credit {
-		b.credit -= n
-		return 0
+// spend takes n from what is drawn already, if there is enough.
+func (b *budget) spend(n int) bool {
+	if n > b.credit {
+		return false
 	}
-	at := start.Add(now)
+	b.credit -= n
+	return true
+}
+
+// draw spends n where spend could not. The result is how long the peer has to
+// be held back for it; with strict it is over, and nothing spent, when that is
+// not nothing.
+func (b *budget) draw(r Rate, at time.Time, n int, strict bool) time.Duration {
 	if b.lim == nil {
 		b.lim = rate.NewLimiter(r.limit(), r.burst())
 		b.lim.AllowN(at, r.chunk()) // the one that every session begins with
@@ -58,11 +63,11 @@ func (b *budget) take(r Rate, start time.Time, now time.Duration, n int, strict 
 }
 
 // change follows new limits; what was spent stays spent.
-func (b *budget) change(r Rate, start time.Time, now time.Duration) {
+func (b *budget) change(r Rate, at time.Time) {
 	b.credit = min(b.credit, r.chunk())
 	if b.lim != nil {
-		b.lim.SetLimitAt(start.Add(now), r.limit())
-		b.lim.SetBurstAt(start.Add(now), r.burst())
+		b.lim.SetLimitAt(at, r.limit())
+		b.lim.SetBurstAt(at, r.burst())
 	}
 }
 

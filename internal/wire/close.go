@@ -132,7 +132,7 @@ func (c *Conn) discard() {
 		if c.in.found == 0 {
 			_, err = c.step(buf)
 		} else { // behind a violation there are no frames to follow
-			_, _, err = c.receive(buf)
+			_, err = c.receive(buf)
 		}
 		if err != nil {
 			return

@@ -96,9 +96,11 @@ func (c *Conn) SetLimits(l Limits) {
 	defer c.mu.Unlock()
 	c.limits = l
 	now := c.clock()
-	c.in.messages.change(l.Messages, c.start, now)
-	c.in.bytes.change(l.Bytes, c.start, now)
-	c.in.controls.change(l.Controls, c.start, now)
+	at := c.start.Add(now)
+	c.in.messages.change(l.Messages, at)
+	c.in.bytes.change(l.Bytes, at)
+	c.in.controls.change(l.Controls, at)
+	c.lastData = now // it was not kept without Limits.Idle
 	if c.started && !c.finishing {
 		c.pingNext = sum(now, jitter(l.Ping))
 		c.rearm()

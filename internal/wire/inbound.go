@@ -24,9 +24,10 @@ type inbound struct {
 
 	found      Violation // judged, and due when what came before it is read
 	pauseUntil time.Duration
-	deadline   time.Time // the library's
-	inRaw      bool      // a Read waits for the peer
-	leftRaw    time.Duration
+	deadline   time.Time     // the library's
+	inRaw      bool          // a Read waits for the peer
+	leftRaw    time.Duration // when the last one stopped to; kept while a deadline of the peer's runs
+	now        time.Duration // one clock reading for all that a Read judges, made when something asks for it
 
 	left        int64 // payload bytes of the frame that are to come
 	first       byte  // its first header byte
@@ -117,7 +118,7 @@ func (c *Conn) read(p []byte) (int, Violation, error) {
 func (c *Conn) step(p []byte) (int, error) {
 	in := &c.in
 	if c.passing || in.closed {
-		n, _, err := c.receive(p)
+		n, err := c.receive(p)
 		if in.closed {
 			n = 0 // nothing counts behind a close frame (RFC 6455, section 5.5.1)
 		}
@@ -126,29 +127,29 @@ func (c *Conn) step(p []byte) (int, error) {
 	if len(p) >= maxHeader {
 		p = p[:min(len(p), c.maxRead())]
 		front := copy(p, in.hold[:in.held])
-		n, now, err := c.receive(p[front:])
+		n, err := c.receive(p[front:])
 		if n == 0 {
 			return 0, err
 		}
 		in.held = 0
-		return c.judge(p[:front+n], now), nil
+		return c.judge(p[:front+n]), nil
 	}
 	// A reader of a few bytes, such as one that takes a header in parts: the
 	// header is collected apart, payload never read beyond its frame.
 	if in.left > 0 {
-		n, now, err := c.receive(p[:min(int64(len(p)), in.left)])
+		n, err := c.receive(p[:min(int64(len(p)), in.left)])
 		if n == 0 {
 			return 0, err
 		}
-		return c.judge(p[:n], now), nil
+		return c.judge(p[:n]), nil
 	}
 	front := in.held
-	n, now, err := c.receive(in.hold[front:judgeable(in.hold[:front])])
+	n, err := c.receive(in.hold[front:judgeable(in.hold[:front])])
 	if n == 0 {
 		return 0, err
 	}
 	in.held, in.given = 0, 0
-	in.judged = c.judge(in.hold[:front+n], now)
+	in.judged = c.judge(in.hold[:front+n])
 	return 0, nil
 }
 
@@ -157,37 +158,38 @@ func (c *Conn) maxRead() int {
 }
 
 // receive reads what is at hand, else waits for the peer, and charges it.
-func (c *Conn) receive(p []byte) (int, time.Duration, error) {
+func (c *Conn) receive(p []byte) (int, error) {
 	in := &c.in
 	n := 0
-	var now time.Duration
+	in.now = 0
 	if in.off < len(in.rest) {
 		if !in.deadline.IsZero() && !c.finishing && !time.Now().Before(in.deadline) {
-			return 0, 0, os.ErrDeadlineExceeded
+			return 0, os.ErrDeadlineExceeded
 		}
 		n = copy(p, in.rest[in.off:])
 		in.off += n
-		now = c.clock()
 	} else {
 		in.rest, in.off = nil, 0
 		if in.interrupted && in.betweenMessages() {
-			return 0, 0, ErrInterrupted
+			return 0, ErrInterrupted
 		}
 		c.resume()
 		in.inRaw = true
 		c.mu.Unlock()
 		var err error
 		n, err = c.raw.Read(p)
-		now = c.clock()
 		c.mu.Lock()
-		in.inRaw, in.leftRaw = false, now
+		in.inRaw = false
+		if in.since != 0 || c.pingFrom != 0 {
+			in.leftRaw = c.readTime()
+		}
 		if again, err2 := c.wasInterrupted(n, err); again {
-			return 0, now, nil
+			return 0, nil
 		} else if err = err2; n == 0 {
 			if err == nil {
 				err = io.ErrNoProgress
 			}
-			return 0, now, err
+			return 0, err
 		}
 		in.owed += n
 	}
@@ -195,20 +197,31 @@ func (c *Conn) receive(p []byte) (int, time.Duration, error) {
 		in.owed = 0
 		c.counters.InBytes += int64(owed)
 		if !c.finishing && !in.closed && !c.passing {
-			c.charge(&in.bytes, c.limits.Bytes, owed, now)
+			c.charge(&in.bytes, c.limits.Bytes, owed)
 		}
 	}
-	return n, now, nil
+	return n, nil
+}
+
+// readTime is when the bytes that are being judged were received.
+func (c *Conn) readTime() time.Duration {
+	if c.in.now == 0 {
+		c.in.now = c.clock()
+	}
+	return c.in.now
 }
 
 // charge spends n of a rate that delays, and tells whether it was there.
-func (c *Conn) charge(b *budget, r Rate, n int, now time.Duration) bool {
-	switch wait := b.take(r, c.start, now, n, c.limits.CloseOnRate); {
+func (c *Conn) charge(b *budget, r Rate, n int) bool {
+	if b.spend(n) {
+		return true
+	}
+	switch wait := b.draw(r, c.start.Add(c.readTime()), n, c.limits.CloseOnRate); {
 	case wait == over:
 		c.in.found = MessageRate
 		return false
 	case wait > 0:
-		c.in.pauseUntil = max(c.in.pauseUntil, sum(now, wait))
+		c.in.pauseUntil = max(c.in.pauseUntil, sum(c.readTime(), wait))
 		return false
 	}
 	return true
@@ -218,6 +231,9 @@ func (c *Conn) charge(b *budget, r Rate, n int, now time.Duration) bool {
 func (c *Conn) pause() error {
 	in := &c.in
 	wait := in.pauseUntil - c.clock()
+	if in.interrupted && in.betweenMessages() {
+		return ErrInterrupted
+	}
 	if wait <= 0 {
 		in.pauseUntil = 0
 		if c.lastData != 0 {
@@ -255,7 +271,7 @@ func (c *Conn) resume() {
 // judge walks over the frames of b and returns how many bytes may pass. What
 // is behind them is kept: part of a header, or all from where reading pauses;
 // behind a violation or a close frame nothing is.
-func (c *Conn) judge(b []byte, now time.Duration) int {
+func (c *Conn) judge(b []byte) int {
 	in := &c.in
 	i := 0
 	for i < len(b) {
@@ -267,16 +283,14 @@ func (c *Conn) judge(b []byte, now time.Duration) int {
 			in.left -= int64(k)
 			i += k
 		} else {
-			if in.since == 0 {
-				in.since = now
-			}
 			size := judgeable(b[i:])
 			if size > len(b)-i {
 				in.held = copy(in.hold[:], b[i:])
+				c.awaitRest()
 				return i
 			}
 			found := in.found // of the bytes: due behind what arrived with them
-			if !c.admit(b[i:i+size], now) {
+			if !c.admit(b[i : i+size]) {
 				if in.found == found {
 					in.putBack(b[i:])
 				}
@@ -288,7 +302,18 @@ func (c *Conn) judge(b []byte, now time.Duration) int {
 			return i
 		}
 	}
+	if in.left > 0 || in.inMessage {
+		c.awaitRest()
+	}
 	return i
+}
+
+// awaitRest notes that a message, or a frame, has begun and is not complete.
+func (c *Conn) awaitRest() {
+	if c.in.since == 0 {
+		c.in.since = c.readTime()
+		c.in.leftRaw = c.in.since
+	}
 }
 
 // judgeable is how many bytes of a header are needed to judge it: a close
@@ -314,7 +339,7 @@ func (in *inbound) putBack(b []byte) {
 
 // admit judges one header and makes it the frame at hand. Where it does not,
 // either a violation is found or reading pauses.
-func (c *Conn) admit(b []byte, now time.Duration) bool {
+func (c *Conn) admit(b []byte) bool {
 	in := &c.in
 	size := payloadSize(b)
 	if b[1]&maskBit == 0 || !wellFormed(b[0], size, in.inMessage, c.deflate) {
@@ -322,10 +347,10 @@ func (c *Conn) admit(b []byte, now time.Duration) bool {
 		return false
 	}
 	if op := b[0] & 0xF; op >= opClose {
-		if !c.admitControl(op, b, size, now) {
+		if !c.admitControl(op, b, size) {
 			return false
 		}
-	} else if !c.admitData(op, b[0], size, now) {
+	} else if !c.admitData(op, b[0], size) {
 		return false
 	}
 	in.first, in.left = b[0], size
@@ -336,7 +361,7 @@ func (c *Conn) admit(b []byte, now time.Duration) bool {
 	return true
 }
 
-func (c *Conn) admitControl(op byte, b []byte, size int64, now time.Duration) bool {
+func (c *Conn) admitControl(op byte, b []byte, size int64) bool {
 	in := &c.in
 	if op == opClose {
 		in.closeBody = nil
@@ -357,14 +382,14 @@ func (c *Conn) admitControl(op byte, b []byte, size int64, now time.Duration) bo
 		in.pongs--
 		return true
 	}
-	if in.controls.take(c.limits.Controls, c.start, now, 1, true) == over {
+	if !in.controls.spend(1) && in.controls.draw(c.limits.Controls, c.start.Add(c.readTime()), 1, true) == over {
 		in.found = ControlRate
 		return false
 	}
 	return true
 }
 
-func (c *Conn) admitData(op, first byte, size int64, now time.Duration) bool {
+func (c *Conn) admitData(op, first byte, size int64) bool {
 	in, l := &c.in, &c.limits
 	begins := op != opContinuation
 	total, frames, empty, compressed := in.size, in.frames, in.empty, in.compressed
@@ -394,14 +419,16 @@ func (c *Conn) admitData(op, first byte, size int64, now time.Duration) bool {
 			in.found = Fragments
 			return false
 		}
-		if begins && !in.paid && !c.charge(&in.messages, l.Messages, 1, now) {
+		if begins && !in.paid && !c.charge(&in.messages, l.Messages, 1) {
 			in.paid = true
 			return false
 		}
 	}
 	in.paid, in.inMessage = false, true
 	in.size, in.frames, in.empty, in.compressed = total+size, frames, empty, compressed
-	c.lastData = now
+	if l.Idle > 0 {
+		c.lastData = c.readTime()
+	}
 	return true
 }
 

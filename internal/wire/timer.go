@@ -146,7 +146,7 @@ func (c *Conn) survey(now time.Duration) watch {
 		w.within(l.MessageTime)
 	}
 	if l.Ping > 0 {
-		w.within(c.pingNext - now)
+		w.next = min(w.next, max(c.pingNext-now, 0))
 	}
 	if l.Pong > 0 {
 		// Inside a frame the peer is not silent, and its MessageTime runs.
