@@ -101,7 +101,7 @@ const (
 )
 
 const (
-	debug = slog.LevelDebug
+	trace = slog.LevelDebug
 	info  = slog.LevelInfo
 	warn  = slog.LevelWarn
 	alarm = slog.LevelError
@@ -109,9 +109,9 @@ const (
 
 // verdicts is the one table reason -> HTTP status, close code, public text.
 var verdicts = map[Reason]verdict{
-	ReasonMethod:          {405, 0, "", failNo, debug},
-	ReasonHTTPVersion:     {400, 0, "", failNo, debug},
-	ReasonUpgradeRequired: {426, 0, "", failNo, debug},
+	ReasonMethod:          {405, 0, "", failNo, trace},
+	ReasonHTTPVersion:     {400, 0, "", failNo, trace},
+	ReasonUpgradeRequired: {426, 0, "", failNo, trace},
 	ReasonVersion:         {426, 0, "", failNo, info},
 	ReasonKey:             {400, 0, "", failNo, info},
 	ReasonBody:            {400, 0, "", failYes, warn},
@@ -142,8 +142,8 @@ var verdicts = map[Reason]verdict{
 	ReasonUnavailable:     {503, websocket.StatusInternalError, "", failNo, alarm},
 	ReasonInternal:        {500, websocket.StatusInternalError, "", failNo, alarm},
 
-	ReasonDone:           {0, websocket.StatusNormalClosure, "", failNo, debug},
-	ReasonPeer:           {0, 0, "", failNo, debug},
+	ReasonDone:           {0, websocket.StatusNormalClosure, "", failNo, trace},
+	ReasonPeer:           {0, 0, "", failNo, trace},
 	ReasonLifetime:       {0, websocket.StatusGoingAway, "", failNo, info},
 	ReasonProtocol:       {0, websocket.StatusProtocolError, "", failYes, warn},
 	ReasonMessageType:    {0, websocket.StatusUnsupportedData, "", failNo, info},

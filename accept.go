@@ -1,0 +1,203 @@
+package wssecure
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/wssecure/wssecure/internal/wire"
+)
+
+// accept upgrades with coder/websocket and starts user code.
+func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
+	inner, hijacker, ctx, err := a.prepare()
+	if err != nil {
+		a.reject(err)
+		return
+	}
+	d := &door{a: a, outer: inner.Header(), hijacker: hijacker, header: http.Header{}}
+	ws, err := websocket.Accept(d, a.synthetic(), a.acceptOptions())
+	if err != nil {
+		a.acceptFailed(d, err)
+		return
+	}
+	ws.SetReadLimit(-1) // the wire and Conn bound messages, with the right reason
+	c := &Conn{
+		session: a.session, ws: ws, wire: d.conn, chosen: a.chosen,
+		done: a.session.ctx.Done(), writing: make(chan struct{}, 1),
+	}
+	a.running.enter()
+	go a.session.run(ctx, c, serve)
+}
+
+// acceptFailed refuses when nothing has been sent, and else lets the session
+// end: the peer has gone during its 101.
+func (a *attempt) acceptFailed(d *door, err error) {
+	if d.conn == nil {
+		a.finding.err = err
+		if d.err != nil {
+			a.finding.err = d.err
+		}
+		if d.raw != nil {
+			d.raw.Close()
+			a.abandon()
+			a.report(ReasonPeer)
+			return
+		}
+		a.reject(ReasonInternal)
+		return
+	}
+	d.conn.Close()
+}
+
+func (a *attempt) acceptOptions() *websocket.AcceptOptions {
+	o := &websocket.AcceptOptions{InsecureSkipVerify: true}
+	if a.chosen != "" {
+		o.Subprotocols = []string{a.chosen}
+	}
+	if a.deflate {
+		o.CompressionMode = websocket.CompressionNoContextTakeover
+	}
+	return o
+}
+
+// synthetic is the least request that the library accepts: everything about the
+// real one has been judged.
+func (a *attempt) synthetic() *http.Request {
+	h := http.Header{
+		headerConnection: valuesUpgradeToken,
+		headerUpgrade:    valuesWebsocket,
+		headerWSVersion:  valuesVersion13,
+		headerWSKey:      a.r.Header[headerWSKey],
+	}
+	if a.chosen != "" {
+		h[headerWSProtocol] = []string{a.chosen}
+	}
+	if a.deflate {
+		h[headerWSExtensions] = []string{deflateOffer}
+	}
+	return &http.Request{Method: http.MethodGet, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h, Host: a.r.Host}
+}
+
+var valuesUpgradeToken = []string{"Upgrade"}
+
+// door is the writer that coder/websocket accepts on: at WriteHeader(101) it
+// takes the connection and writes the head, at Hijack it gives the meter.
+type door struct {
+	a        *attempt
+	outer    http.Header // what middleware outside has set
+	header   http.Header
+	hijacker http.Hijacker
+	raw      net.Conn
+	conn     *wire.Conn
+	err      error
+}
+
+func (d *door) Header() http.Header { return d.header }
+
+func (d *door) Write(b []byte) (int, error) { return len(b), nil }
+
+func (d *door) WriteHeader(status int) {
+	if status != http.StatusSwitchingProtocols || d.raw != nil {
+		return
+	}
+	raw, brw, err := d.hijacker.Hijack()
+	if err != nil {
+		d.err = err
+		return
+	}
+	d.raw = raw
+	// The head is written before the meter exists: a peer that does not take it
+	// must not hold the goroutine.
+	_ = raw.SetWriteDeadline(time.Now().Add(headTime))
+	if _, err := raw.Write(d.head()); err != nil {
+		d.err = err
+		return
+	}
+	_ = raw.SetWriteDeadline(time.Time{})
+	d.conn = d.a.meter(raw, earlyBytes(brw), nil)
+}
+
+const headTime = 5 * time.Second
+
+func (d *door) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if d.conn == nil {
+		return nil, nil, cmpErr(d.err)
+	}
+	return d.conn, bufio.NewReadWriter(bufio.NewReaderSize(d.conn, readBuffer), bufio.NewWriterSize(d.conn, writeBuffer)), nil
+}
+
+func cmpErr(err error) error {
+	if err == nil {
+		return http.ErrNotSupported
+	}
+	return err
+}
+
+// head is the 101: what the library has set, the marker where no subprotocol was
+// chosen, HSTS, and what middleware outside has set.
+func (d *door) head() []byte {
+	var b strings.Builder
+	b.Grow(256)
+	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+	line := func(name, value string) {
+		if value != "" {
+			b.WriteString(name + ": " + value + "\r\n")
+		}
+	}
+	line("Sec-WebSocket-Accept", first(d.header[headerWSAccept]))
+	protocol := first(d.header[headerWSProtocol])
+	if protocol == "" {
+		protocol = d.a.creds.marker
+	}
+	line("Sec-WebSocket-Protocol", protocol)
+	line("Sec-WebSocket-Extensions", first(d.header[headerWSExtensions]))
+	if _, set := d.outer[headerHSTS]; !set && d.a.secure && hstsHost(d.a.r.Host) {
+		line(headerHSTS, d.a.policy.hsts[0])
+	}
+	if len(d.outer) > 0 {
+		_ = d.outer.WriteSubset(&b, ownLines)
+	}
+	b.WriteString("\r\n")
+	return []byte(b.String())
+}
+
+// ownLines of a 101 are the guard's, whoever has set them before.
+var ownLines = map[string]bool{
+	headerUpgrade: true, headerConnection: true, headerWSAccept: true, headerWSProtocol: true, headerWSExtensions: true,
+	"Content-Length": true, "Transfer-Encoding": true, headerContentType: true,
+	headerCSP: true, headerFrame: true, headerSniff: true, headerReferrer: true, headerOpener: true, headerResource: true, headerCrossDomain: true,
+}
+
+// run is the goroutine of user code.
+func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, *Conn) error) {
+	defer s.core.running.leave()
+	// The library keeps pooled readers until it is closed; the session has ended
+	// by then, so this only returns them.
+	defer func() { _ = c.ws.CloseNow() }()
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(p)
+		}
+	}()
+	err := serve(ctx, c)
+	if err == nil {
+		s.end(cause{rejection: &Rejection{Reason: ReasonDone}, by: ByApp, code: 1000})
+		return
+	}
+	s.endWith(asRejection(err, ReasonInternal), ByApp, 1011)
+}
+
+// panicked ends a session whose user code has panicked, and logs where.
+func (s *Session) panicked(p any) {
+	s.core.audit.log().LogAttrs(context.Background(), alarm, "wssecure: user code panicked",
+		slog.String("session.id", s.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+	s.endWith(&Rejection{Reason: ReasonInternal, Err: fmt.Errorf("user code panicked: %v", p)}, ByApp, 1011)
+}

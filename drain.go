@@ -1,0 +1,77 @@
+package wssecure
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Shutdown refuses new handshakes with 503, ends every session with 1012 and
+// waits until the user code of all has returned. When ctx ends first what is
+// left is cut and ctx's error returned. Call it before http.Server's own
+// Shutdown, which does not know of hijacked connections; a server of [Harden]
+// does it by itself.
+func (g *Guard) Shutdown(ctx context.Context) error {
+	c := g.core
+	c.draining.Store(true)
+	c.shutdown.Do(func() {
+		c.audit.emit(Event{Kind: EventDraining, Time: time.Now().UTC()}, c.hooks)
+	})
+	for s := range c.live.All() {
+		s.endWith(&Rejection{Reason: ReasonRestart}, ByGuard, 1012)
+	}
+	err := c.running.wait(ctx)
+	if err == nil {
+		err = c.sessions.wait(ctx)
+	}
+	if err != nil {
+		for s := range c.live.All() {
+			s.cut()
+		}
+	}
+	c.mu.Lock()
+	verifiers := c.verifiers
+	c.verifiers = nil
+	c.mu.Unlock()
+	for _, v := range verifiers {
+		v.detach(c)
+	}
+	return err
+}
+
+// Serve serves srv, hardened, until ctx ends; then it takes itself out of
+// rotation by [Guard.Ready], drains the sessions and shuts srv down, in this
+// order. It uses TLS when the guard or srv has a certificate. A srv.Addr that
+// cannot be had is an error at once.
+func (g *Guard) Serve(ctx context.Context, srv *http.Server) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	l, err := g.listen(srv)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	g.core.leaving.Store(true)
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(drainNotice):
+	}
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	err = g.Shutdown(drain)
+	return errors.Join(err, srv.Shutdown(drain))
+}
+
+const (
+	drainNotice = 3 * time.Second // for load balancers to see Ready fail
+	drainTime   = 20 * time.Second
+)

@@ -1,0 +1,239 @@
+package wssecure
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/wssecure/wssecure/internal/quote"
+	"github.com/wssecure/wssecure/internal/wire"
+	"github.com/wssecure/wssecure/store"
+)
+
+// cause is why a session ended.
+type cause struct {
+	rejection *Rejection
+	by        By
+	code      StatusCode // 0: no close frame, the connection is cut
+	text      string
+}
+
+// Close ends the session with a close frame of the application: code 1000 or
+// 3000 to 4999 (RFC 6455 section 7.4.2); any other is sent as 1011 and is an
+// error. The reason is cut to 123 bytes. On a session that has ended it does
+// nothing. It does not wait for the peer.
+func (s *Session) Close(code StatusCode, reason string) error {
+	var err error
+	if code != 1000 && (code < 3000 || code > 4999) {
+		err = fmt.Errorf("wssecure: close code %d is not the application's; use 1000 or 3000 to 4999", code)
+		code = 1011
+	}
+	s.end(cause{rejection: &Rejection{Reason: ReasonDone}, by: ByApp, code: code, text: closeText(reason)})
+	return err
+}
+
+// closeText is reason as a close frame can carry it.
+func closeText(reason string) string {
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
+	if len(reason) <= 123 {
+		return reason
+	}
+	cut := 123
+	for !utf8.RuneStart(reason[cut]) {
+		cut--
+	}
+	return reason[:cut]
+}
+
+// end ends the session for c unless it has ended: cause, context, close frame;
+// the wire sees to grace and cut. It returns the rejection that counts.
+func (s *Session) end(c cause) *Rejection {
+	if !s.cause.CompareAndSwap(nil, &c) {
+		return s.cause.Load().rejection
+	}
+	s.cancel(c.rejection)
+	s.mu.Lock()
+	w := s.wire
+	s.mu.Unlock()
+	if w != nil {
+		w.Finish(int(c.code), c.text)
+	}
+	return c.rejection
+}
+
+// endWith ends the session for an error, with the reason's close code or, where
+// it has none, fallback.
+func (s *Session) endWith(rejection *Rejection, by By, fallback StatusCode) *Rejection {
+	code := rejection.Reason.CloseCode()
+	if code == 0 {
+		code = fallback
+	}
+	return s.end(cause{rejection: rejection, by: by, code: code, text: rejection.Reason.publicClose()})
+}
+
+// err is what every call on an ended session returns, nil while it lives.
+func (s *Session) err() error {
+	if c := s.cause.Load(); c != nil {
+		return c.rejection
+	}
+	return nil
+}
+
+// owner is the session as the wire sees it.
+type owner Session
+
+// Opened is called when a library's own 101 goes out.
+func (o *owner) Opened() { (*Session)(o).markOpen() }
+
+// End maps what the wire found to a reason.
+func (o *owner) End(v wire.Violation) error {
+	s := (*Session)(o)
+	switch v {
+	case wire.PeerClosed, wire.PeerGone:
+		return s.end(cause{rejection: &Rejection{Reason: ReasonPeer}, by: ByPeer})
+	case wire.AppClosed, wire.OtherStatus:
+		return s.end(cause{rejection: &Rejection{Reason: ReasonDone}, by: ByApp})
+	case wire.BadHead, wire.BadStream:
+		return s.end(cause{rejection: &Rejection{Reason: ReasonInternal, Err: wireError(v)}, by: ByApp})
+	case wire.SlowReader:
+		return s.end(cause{rejection: &Rejection{Reason: ReasonSlowReader}, by: ByGuard, code: ReasonSlowReader.CloseCode(), text: string(ReasonSlowReader)})
+	}
+	return s.endWith(&Rejection{Reason: wireReason(v)}, ByGuard, 1011)
+}
+
+// Finished is called when the connection is closed.
+func (o *owner) Finished() {
+	s := (*Session)(o)
+	if s.cause.Load() == nil {
+		s.end(cause{rejection: &Rejection{Reason: ReasonPeer}, by: ByPeer})
+	}
+	s.release()
+	s.core.open.Add(-1)
+	s.core.sessions.leave()
+	if !s.running.Load() {
+		s.reportUnopened()
+		return
+	}
+	s.reportClosed()
+}
+
+func wireError(v wire.Violation) error {
+	if v == wire.BadHead {
+		return errBadHead
+	}
+	return errBadStream
+}
+
+// wireReason is the reason of a violation that the wire names.
+func wireReason(v wire.Violation) Reason {
+	switch v {
+	case wire.Protocol:
+		return ReasonProtocol
+	case wire.MessageType:
+		return ReasonMessageType
+	case wire.MessageSize:
+		return ReasonMessageSize
+	case wire.Fragments:
+		return ReasonFragments
+	case wire.MessageTime:
+		return ReasonMessageTime
+	case wire.MessageRate:
+		return ReasonMessageRate
+	case wire.ControlRate:
+		return ReasonControlRate
+	case wire.NoPong:
+		return ReasonPong
+	case wire.IdleTimeout:
+		return ReasonIdle
+	case wire.Lifetime:
+		return ReasonLifetime
+	case wire.Expired:
+		return ReasonTokenExpired
+	case wire.DataUnwanted:
+		return ReasonMessageInvalid
+	}
+	return ReasonInternal
+}
+
+// reportClosed emits the one closed event.
+func (s *Session) reportClosed() {
+	c := s.cause.Load()
+	n := s.wire.Counters()
+	reason := c.rejection.Reason
+	s.core.audit.count(EventClosed, reason)
+	if verdicts[reason].fails == failYes {
+		s.core.chargeFailure(s.policy, failureBy{client: s.client, origin: s.origin, identity: s.Identity(), reason: reason})
+	}
+	if !s.core.audit.wanted(reason.level(), s.policy.hooks) {
+		return
+	}
+	e := s.base
+	e.Kind, e.Time, e.Reason, e.By = EventClosed, time.Now().UTC(), reason, c.by
+	e.Issuer, e.Subject = eventSubject(s.Identity())
+	e.Issuer, e.Subject = quote.Cut(e.Issuer, quote.Value), quote.Cut(e.Subject, quote.Value)
+	e.Err = c.rejection.Err
+	e.Took = time.Since(s.opened)
+	e.In, e.Out = Traffic{n.InMessages, n.InBytes}, Traffic{n.OutMessages, n.OutBytes}
+	e.PeerCode = StatusCode(n.PeerCode)
+	e.Seen = quote.Cut(n.PeerReason, quote.Value)
+	e.CloseCode = closeCode(n)
+	s.core.audit.emit(e, s.policy.hooks)
+}
+
+// closeCode is the code that the session ended with: the first that went over
+// the wire, 1006 when there was none.
+func closeCode(n wire.Counters) StatusCode {
+	switch {
+	case n.SentCode != 0:
+		return StatusCode(n.SentCode)
+	case n.PeerCode != 0:
+		return StatusCode(n.PeerCode)
+	}
+	return 1006
+}
+
+// reportUnopened emits the one event of an upgrade that was admitted and whose
+// handler never switched protocols.
+func (s *Session) reportUnopened() {
+	if s.nonce != "" {
+		s.core.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: s.nonce})
+	}
+	c := s.cause.Load()
+	status := s.wire.Counters().Status
+	s.core.reportUnserved(s.policy, s.base, unservedReason(c.rejection.Reason, status), status, c.rejection.Err)
+}
+
+// unservedReason is the reason of a handler's own answer to an admitted upgrade.
+func unservedReason(r Reason, status int) Reason {
+	switch {
+	case r != ReasonDone:
+		return r
+	case status >= 500:
+		return ReasonInternal
+	case status >= 400:
+		return ReasonForbidden
+	}
+	return ReasonDone
+}
+
+func (c *core) reportUnserved(p *policy, e Event, r Reason, status int, err error) {
+	c.audit.count(EventRefused, r)
+	e.Kind, e.Time, e.Reason, e.Status, e.Err, e.By = EventRefused, time.Now().UTC(), r, status, err, ByApp
+	if status == http.StatusForbidden {
+		e.Hint = hintInnerRefused
+	}
+	c.audit.emit(e, p.hooks)
+}
+
+// cut ends what is left of a session at once.
+func (s *Session) cut() {
+	s.end(cause{rejection: &Rejection{Reason: ReasonDraining}, by: ByGuard})
+	s.mu.Lock()
+	w := s.wire
+	s.mu.Unlock()
+	if w != nil {
+		w.Cut()
+	}
+}
