@@ -131,6 +131,15 @@ var capRows = []row{
 		wait(tick + tick/3)
 		b.want(store.None, lease(user, 1, 1, 2))
 	}},
+	{"cap: asking again prolongs a lease", func(b *bench) {
+		a := lease(user, 1, 1, 1)
+		a.Hold = tick
+		for range 2 {
+			b.want(store.None, a)
+			wait(tick * 2 / 3)
+		}
+		b.want(store.OverCap, lease(user, 1, 1, 2))
+	}},
 	{"cap: a refused Admit charges nothing", func(b *bench) {
 		both := lease(user, 1, 1, 1)
 		both.Bucket, both.Rate, both.N = "r", slow, 1
