@@ -39,7 +39,7 @@ func TestGuardTakesGoodTokensAndNoOthers(t *testing.T) {
 		{"Token", i.Token("alice"), 101},
 		{"raw", i.SignRaw([]byte(`{"alg":"ES256","kid":"es"}`), rawClaims(t, i), "ES256"), 101},
 		{"header member removed", i.SignHeader(map[string]any{"typ": wssecuretest.Absent}, claims, "EdDSA"), 101},
-		{"none", i.Sign("none", claims), 400},
+		{"none", i.Sign("none", claims), 401},
 		{"HS256", i.Sign("HS256", claims), 401},
 		{"public key as a secret", i.SignSecret("HS256", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), map[string]any{"kid": "rs"}, claims), 401},
 		{"another key's kid", i.SignHeader(map[string]any{"kid": "ps"}, claims, "RS256"), 401},

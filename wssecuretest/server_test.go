@@ -101,8 +101,12 @@ func TestStartTakesServeHandlerAndPlaintext(t *testing.T) {
 	if _, _, err := plain.Dial(ctx, ""); err != nil || !strings.HasPrefix(plain.URL, "ws://") {
 		t.Errorf("plaintext: %v", err)
 	}
-	if _, err := plain.Raw().Response(); err == nil {
-		t.Error("an answer without a request")
+	raw := plain.Raw()
+	if err := raw.Send(plain.Handshake("").Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := raw.Response(); err != nil || r.Status != 101 {
+		t.Errorf("plaintext, raw: %v, %v", r, err)
 	}
 }
 
