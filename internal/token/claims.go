@@ -105,6 +105,9 @@ func (j *judge) parties(c *Claims, all map[string]any) *Error {
 	if fault := j.issuer(c, all); fault != nil {
 		return fault
 	}
+	if j.logout != nil {
+		return j.logout.parties(c, all)
+	}
 	if fault := j.audience(all); fault != nil {
 		return fault
 	}

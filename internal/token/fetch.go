@@ -32,7 +32,11 @@ func newFetcher(c *http.Client) (*fetcher, error) {
 			MaxResponseHeaderBytes: 64 << 10,
 		}}
 	}
-	if t, is := c.Transport.(*http.Transport); is && t.TLSClientConfig != nil && t.TLSClientConfig.InsecureSkipVerify {
+	transport := c.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	if t, is := transport.(*http.Transport); is && t.TLSClientConfig != nil && t.TLSClientConfig.InsecureSkipVerify {
 		return nil, &ConfigError{"HTTPClient", "InsecureSkipVerify lets anyone serve the keys; put the issuer's authority into RootCAs"}
 	}
 	own := *c

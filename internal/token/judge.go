@@ -15,6 +15,7 @@ type judge struct {
 	tenants map[string]string // full issuer to tenant; nil without Tenants
 	atJWT   bool              // the claims RFC 9068 requires are asked for
 	anyKid  bool              // kid selects nothing: secrets have no names
+	logout  *logoutRules      // nil but in VerifyLogout
 }
 
 // A source gives whole key sets.
@@ -112,14 +113,17 @@ func (j *judge) judge(ctx context.Context, text string, keys source, set *keySet
 	}
 	if v.key = signer(candidates, h.alg, []byte(c.signed()), sign); v.key != nil {
 		claims.Content = content(h.decoded, payload)
-		set.accept(h)
+		if j.logout == nil {
+			set.accept(h)
+		}
 	}
 	return v, nil
 }
 
-// headerOf decodes the header, unless one equal to it has been accepted before.
+// headerOf decodes the header, unless one equal to it has been accepted before: of an access token, since the typ of a
+// logout token is another.
 func (j *judge) headerOf(c compact, set *keySet) (*header, *Error) {
-	if set != nil {
+	if set != nil && j.logout == nil {
 		if h := set.accepted(c.head); h != nil {
 			return h, nil
 		}

@@ -151,6 +151,9 @@ func (j *judge) header(segment string) (*header, *Error) {
 
 // typ judges the typ member: a token made for another use (logout+jwt, dpop+jwt) is no credential here (RFC 8725 3.11).
 func (j *judge) typ(value any, is bool) bool {
+	if j.logout != nil {
+		return j.logout.typ(value, is)
+	}
 	if !is {
 		return j.rules.Type == ""
 	}
