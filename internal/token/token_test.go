@@ -65,7 +65,7 @@ func TestSerialization(t *testing.T) {
 	good := es.token(nil)
 	part := strings.Split(good, ".")
 
-	t.Run("J-30 size", func(t *testing.T) {
+	t.Run("J-30, A-14 size", func(t *testing.T) {
 		for _, bound := range []int{8192, 32768} {
 			r := rules()
 			r.MaxSize = bound
@@ -77,7 +77,7 @@ func TestSerialization(t *testing.T) {
 			}
 		}
 	})
-	t.Run("J-30 segments", func(t *testing.T) {
+	t.Run("J-30, J-17 segments", func(t *testing.T) {
 		for _, text := range []string{
 			"", ".", "..", "...", part[0], part[0] + "." + part[1], good + ".", "." + good, good + "." + part[2],
 			good + "." + part[0] + "." + part[1],
