@@ -68,7 +68,7 @@ func newMemory(b bounds) *Memory {
 
 // Do implements Store. Memory waits for nobody and so ignores ctx: a lease is released under a context that has ended, too.
 func (m *Memory) Do(_ context.Context, ops ...Op) error {
-	now := time.Now()
+	now := m.rates.Now()
 	var err error
 	for _, op := range ops {
 		switch o := op.(type) {
@@ -83,9 +83,9 @@ func (m *Memory) Do(_ context.Context, ops ...Op) error {
 		case *Redeem:
 			m.redeem(o, now)
 		case *Mark:
-			m.mark(o, now)
+			m.mark(o, time.Now()) // compares wall times
 		case *Beat:
-			m.beat(o, now)
+			m.beat(o, time.Now())
 		default:
 			err = ErrUnsupported
 		}
@@ -95,7 +95,7 @@ func (m *Memory) Do(_ context.Context, ops ...Op) error {
 
 // Peek answers Admit, Claim and Redeem (as with Keep) as Do would now, and changes nothing. Other operations get ErrUnsupported.
 func (m *Memory) Peek(ops ...Op) {
-	now := time.Now()
+	now := m.rates.Now()
 	for _, op := range ops {
 		switch o := op.(type) {
 		case *Admit:

@@ -29,7 +29,7 @@ func benchmarkTake(b *testing.B, keys int, rate limit.Rate) {
 	b.RunParallel(func(pb *testing.PB) {
 		random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 		for pb.Next() {
-			c.Take(c.HashPrefix(prefix64(random.IntN(keys))), l, 1, time.Now())
+			c.Take(c.HashPrefix(prefix64(random.IntN(keys))), l, 1, c.Now())
 		}
 	})
 }

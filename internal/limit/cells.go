@@ -21,7 +21,7 @@ import (
 // Charging is one compare-and-swap on the cell; a refused Take only reads, so that a flood moves no cache line. Only a
 // key's first charge takes a lock, which keeps a key from being entered twice.
 //
-// Times must come from time.Now: their monotonic reading makes a clock set back or forth harmless.
+// Times must come from time.Now or Now: their monotonic reading makes a clock set back or forth harmless.
 type Cells struct {
 	base     time.Time
 	seed     maphash.Seed
@@ -81,6 +81,10 @@ func NewCells(n int) *Cells {
 		segments: make([]atomic.Pointer[segment], (lines+linesPerSegment-1)/linesPerSegment),
 	}
 }
+
+// Now is the time for Take and Peek, from the monotonic clock alone: a third cheaper than time.Now, which is most of a
+// Take's cost. Its wall time is right only as long as nobody sets the clock.
+func (c *Cells) Now() time.Time { return c.base.Add(time.Since(c.base)) }
 
 // Take charges n tokens to h, all or none. A refused Take changes nothing and says when n tokens will be there (a full
 // bucket's time, if n is more than that ever holds). A negative n gives tokens back, never beyond a full bucket, and

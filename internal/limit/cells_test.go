@@ -227,6 +227,22 @@ func TestEvictionInParallel(t *testing.T) {
 	}
 }
 
+func TestNowIsTheMonotonicClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := limit.NewCells(64)
+		h, l := c.HashString(0, "a"), limit.NewLimit(limit.Rate{N: 1, Per: time.Minute, Burst: 1})
+		c.Take(h, l, 1, c.Now())
+		time.Sleep(time.Minute - time.Nanosecond)
+		if ok, retry := c.Take(h, l, 1, c.Now()); ok || retry != time.Nanosecond {
+			t.Errorf("Take = %v, %v a nanosecond early", ok, retry)
+		}
+		time.Sleep(time.Nanosecond)
+		if ok, _ := c.Take(h, l, 1, c.Now()); !ok {
+			t.Error("refused when a token is there")
+		}
+	})
+}
+
 func TestHashes(t *testing.T) {
 	c := limit.NewCells(64)
 	seen := make(map[limit.Hash]string)
