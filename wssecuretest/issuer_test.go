@@ -2,6 +2,9 @@ package wssecuretest_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -78,6 +81,59 @@ func rotated(t *testing.T) *wssecuretest.Issuer {
 	i := wssecuretest.NewIssuer(t, "")
 	i.Rotate("ES256")
 	return i
+}
+
+// Verified here as strictly as the standard is written, since verifiers are often more lenient.
+func TestSignaturesAreByTheBook(t *testing.T) {
+	i := wssecuretest.NewIssuer(t, "")
+	for alg, hash := range map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512} {
+		input, signature := parts(t, i.Sign("RS"+alg, i.Claims("alice")))
+		if err := rsa.VerifyPKCS1v15(i.PublicKey("RS").(*rsa.PublicKey), hash, sum(hash, input), signature); err != nil {
+			t.Errorf("RS%s: %v", alg, err)
+		}
+		input, signature = parts(t, i.Sign("PS"+alg, i.Claims("alice")))
+		salt := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+		if err := rsa.VerifyPSS(i.PublicKey("PS").(*rsa.PublicKey), hash, sum(hash, input), signature, salt); err != nil {
+			t.Errorf("PS%s: %v", alg, err)
+		}
+	}
+	input, signature := parts(t, i.Sign("EdDSA", i.Claims("alice")))
+	if !ed25519.Verify(i.PublicKey("EdDSA").(ed25519.PublicKey), input, signature) {
+		t.Error("EdDSA")
+	}
+	// One number in 256 begins with a zero byte, which must not be left out.
+	for range 2000 {
+		if _, signature := parts(t, i.Token("alice")); len(signature) != 64 {
+			t.Fatalf("ES256: a signature of %d bytes", len(signature))
+		}
+	}
+	for _, alg := range []string{"ES384", "ES256K", "RS1", "HS1", "XX256", "EdXX", ""} {
+		if !panics(func() { i.Sign(alg, i.Claims("alice")) }) {
+			t.Errorf("signed with %q", alg)
+		}
+	}
+}
+
+func parts(t *testing.T, token string) (input, signature []byte) {
+	t.Helper()
+	at := strings.LastIndexByte(token, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(token[at+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(token[:at]), signature
+}
+
+func sum(hash crypto.Hash, b []byte) []byte {
+	h := hash.New()
+	h.Write(b)
+	return h.Sum(nil)
+}
+
+func panics(f func()) (did bool) {
+	defer func() { did = recover() != nil }()
+	f()
+	return false
 }
 
 func TestSecretsTakeHMAC(t *testing.T) {

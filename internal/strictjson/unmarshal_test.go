@@ -35,10 +35,12 @@ type message struct {
 	*Other
 	left
 	right
-	Named   inner             `json:"named"`
-	Deep    string            `json:"deep"` // wins over Base's
-	Plain   int               // no tag: the Go name
-	Bad     int               `json:"a\"b"` // no usable tag: the Go name
+	Named inner  `json:"named"`
+	Deep  string `json:"deep"` // wins over Base's
+	Plain int    // no tag: the Go name
+	//lint:ignore SA5008 what encoding/json makes of a malformed tag is what is tested
+	Bad int `json:"a\"b"`
+	//lint:ignore SA5008 the one way to name a member "-"
 	Dash    int               `json:"-,"`
 	Hidden  int               `json:"-"`
 	Ptr     **inner           `json:"ptr"`
@@ -147,7 +149,7 @@ func TestUnmarshalReadsWhatMarshalWrites(t *testing.T) {
 		Base: Base{ID: "i"}, Named: *p, Deep: "d", Plain: 1, Bad: 2, Dash: 3, Ptr: &p, List: []inner{*p}, Array: [2]inner{*p, *p},
 		Map: map[string]*inner{"Level": p}, ByID: map[int]string{-7: "x"}, Any: "any", Raw: json.RawMessage(`[1]`), Bytes: []byte{1},
 		When: time.Unix(0, 0).UTC(), Addr: netip.IPv6Loopback(), Self: &message{Raw: json.RawMessage(`1`)}, Float: 0.5, Quoted: 9,
-		Own: folding{Level: 4},
+		Own: folding{Level: 4}, private: 1,
 	}
 	text, err := json.Marshal(in)
 	if err != nil {
