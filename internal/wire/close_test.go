@@ -2,9 +2,14 @@ package wire_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"strings"
 	"sync"
@@ -385,6 +390,17 @@ func TestCloseByPeer(t *testing.T) {
 			endsAfter(t, s, end, wire.PeerClosed, 5*time.Second, 5*time.Second)
 		})
 	})
+	t.Run("no ping behind its close frame", func(t *testing.T) {
+		l := open()
+		l.Ping = time.Second
+		bubble(t, l, func(t *testing.T, s *session, peer net.Conn) {
+			library(s)
+			peer.Write(masked(fin|opClose, closing(1000, "")))
+			if a := <-arrivals(peer); a.first != fin|opClose {
+				t.Errorf("frame %x", a.first)
+			}
+		})
+	})
 	t.Run("W-16 and hangs up", func(t *testing.T) {
 		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
 			end := library(s)
@@ -395,8 +411,10 @@ func TestCloseByPeer(t *testing.T) {
 	})
 }
 
-// TestTLS: crypto/tls waits five seconds to say good-bye. A session does not.
+// TestTLS: crypto/tls waits five seconds to say good-bye to a peer that does
+// not read. A session does not.
 func TestTLS(t *testing.T) {
+	certificate := selfSigned(t)
 	for _, row := range []struct {
 		id  string
 		end func(c *wire.Conn)
@@ -410,7 +428,12 @@ func TestTLS(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				below, peer := net.Pipe()
 				defer peer.Close()
-				s := newSession(tls.Server(below, &tls.Config{}), nil, open(), nil)
+				server := tls.Server(below, &tls.Config{Certificates: []tls.Certificate{certificate}, SessionTicketsDisabled: true})
+				go tls.Client(peer, &tls.Config{InsecureSkipVerify: true}).Handshake()
+				if err := server.Handshake(); err != nil {
+					t.Fatal(err)
+				}
+				s := newSession(server, nil, open(), nil)
 				s.conn.Start()
 				start := time.Now()
 				row.end(s.conn)
@@ -421,4 +444,47 @@ func TestTLS(t *testing.T) {
 			})
 		})
 	}
+	t.Run("W-32 a peer that answers gets the close frame and a close_notify", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			below, far := net.Pipe()
+			server := tls.Server(below, &tls.Config{Certificates: []tls.Certificate{certificate}})
+			peer := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
+			got := make(chan error, 1)
+			go func() {
+				first, _ := readFrame(t, peer)
+				if first != fin|opClose {
+					t.Errorf("frame %x", first)
+				}
+				peer.Write(masked(fin|opClose, nil))
+				_, err := peer.Read(make([]byte, 1))
+				got <- err
+			}()
+			if err := server.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			s := newSession(server, nil, open(), nil)
+			end := library(s)
+			synctest.Wait()
+			s.conn.Finish(1001, "")
+			finishedAfter(t, s, 0)
+			wantEnd(t, <-end, wire.AppClosed)
+			if err := <-got; err != io.EOF {
+				t.Errorf("the peer's stream ended with %v", err)
+			}
+		})
+	})
+}
+
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -115,6 +115,7 @@ func TestHeadRefused(t *testing.T) {
 					}
 				}
 				wantEnd(t, err, wire.BadHead)
+				s.conn.Cut()
 				<-s.done
 				if got := string(raw.wrote); !strings.HasPrefix(got, "HTTP/1.1 500 ") || strings.Contains(got, "101") {
 					t.Errorf("on the wire: %q", got)
@@ -125,8 +126,8 @@ func TestHeadRefused(t *testing.T) {
 			}
 		})
 	}
-	t.Run("W-22 two extensions", func(t *testing.T) {
-		for _, ext := range []string{"permessage-deflate, x", "x", "x-webkit-deflate-frame"} {
+	t.Run("W-22 other extensions than deflate", func(t *testing.T) {
+		for _, ext := range []string{"permessage-deflate; a, x", "x", "x-webkit-deflate-frame"} {
 			h := wantHead()
 			h.Extensions = true
 			s := newSession(&tape{}, nil, open(), h)
@@ -219,6 +220,19 @@ func TestEndBeforeTheHead(t *testing.T) {
 	<-s.done
 	if len(raw.wrote) != 0 || s.opened != 0 {
 		t.Errorf("opened %d times, on the wire: %q", s.opened, raw.wrote)
+	}
+}
+
+// TestEndWhileOpening: a revocation that meets the head half-way keeps it back.
+func TestEndWhileOpening(t *testing.T) {
+	raw := &tape{}
+	s := newSession(raw, nil, open(), wantHead())
+	s.opening = func() { s.conn.Finish(3000, "revoked") }
+	_, err := s.conn.Write([]byte(plain101 + "\r\n"))
+	wantEnd(t, err, wire.AppClosed)
+	<-s.done
+	if len(raw.wrote) != 0 {
+		t.Errorf("on the wire: %q", raw.wrote)
 	}
 }
 

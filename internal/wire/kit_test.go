@@ -35,7 +35,8 @@ type session struct {
 	conn     *wire.Conn
 	cause    wire.Violation
 	at       time.Time
-	code     int // of the Finish; default 1008
+	code     int    // of the Finish; default 1008
+	opening  func() // called by Opened
 	opened   int
 	finished int
 	done     chan struct{}
@@ -48,6 +49,9 @@ func newSession(raw net.Conn, early []byte, l wire.Limits, h *wire.Head) *sessio
 }
 
 func (s *session) Opened() {
+	if s.opening != nil {
+		s.opening()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opened++

@@ -83,7 +83,7 @@ func (c *Conn) write(p []byte) (int, Violation, error) {
 	for n < len(p) {
 		o := &c.out
 		switch {
-		case c.killed, c.finishing && (o.atBoundary() || c.counters.SentBy == Guard):
+		case c.killed, c.finishing && o.atBoundary():
 			return n, AppClosed, nil
 		case o.torn != nil:
 			return n, 0, o.torn
@@ -269,7 +269,6 @@ func (c *Conn) sendDue() {
 		o.ping = false
 		return
 	case frame != nil:
-		o.wait = nil // never begun, as far as the peer knows
 		c.counters.SentBy = Guard
 		c.counters.SentCode = int(binary.BigEndian.Uint16(frame[2:]))
 	default:
