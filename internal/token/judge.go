@@ -85,7 +85,7 @@ func (j *judge) judge(ctx context.Context, text string, keys source, set *keySet
 	if fault != nil && !unknown {
 		return verdict{}, fault
 	}
-	payload, fault := decode(c.payload)
+	signed, payload, sign, fault := c.open()
 	if fault != nil {
 		return verdict{}, fault
 	}
@@ -103,15 +103,11 @@ func (j *judge) judge(ctx context.Context, text string, keys source, set *keySet
 			return verdict{}, fault
 		}
 	}
-	sign, fault := decode(c.sign)
-	if fault != nil {
-		return verdict{}, fault
-	}
 	v := verdict{claims: claims, set: set, ends: ends}
 	if !j.anyKid {
 		v.kid = h.kid
 	}
-	if v.key = signer(candidates, h.alg, []byte(c.signed()), sign); v.key != nil {
+	if v.key = signer(candidates, h.alg, signed, sign); v.key != nil {
 		claims.Content = content(h.decoded, payload)
 		if j.logout == nil {
 			set.accept(h)

@@ -91,8 +91,22 @@ func checkSegment(s string) *Error {
 	return nil
 }
 
-// signed returns what the signature covers.
-func (c compact) signed() string { return c.text[:len(c.head)+1+len(c.payload)] }
+// open returns what the signature covers, and payload and signature decoded, in one piece of memory.
+func (c compact) open() (signed, payload, sign []byte, fault *Error) {
+	enc := base64.RawURLEncoding
+	head, size := len(c.head)+1, len(c.text)
+	buf := make([]byte, 0, size+enc.DecodedLen(len(c.payload))+enc.DecodedLen(len(c.sign)))
+	buf = append(buf, c.text...)
+	buf, err := enc.AppendDecode(buf, buf[head:head+len(c.payload)])
+	if err != nil {
+		return nil, nil, nil, errSpelling
+	}
+	end := len(buf)
+	if buf, err = enc.AppendDecode(buf, buf[size-len(c.sign):size]); err != nil {
+		return nil, nil, nil, errSpelling
+	}
+	return buf[:head+len(c.payload)], buf[size:end], buf[end:], nil
+}
 
 // decode returns the bytes of a segment that checkSegment has passed.
 func decode(segment string) ([]byte, *Error) {
