@@ -118,6 +118,10 @@ func (c *Conn) ReadFrame() (Frame, error) {
 	if err := c.startRead(); err != nil {
 		return Frame{}, err
 	}
+	return c.readFrame()
+}
+
+func (c *Conn) readFrame() (Frame, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(c.br, head[:]); err != nil {
 		return Frame{}, err
@@ -137,9 +141,12 @@ func (c *Conn) ReadFrame() (Frame, error) {
 			return f, unfinished(err)
 		}
 	}
-	f.Payload = make([]byte, length)
-	if _, err := io.ReadFull(c.br, f.Payload); err != nil {
-		return f, unfinished(err)
+	// Memory follows what arrives, not what is declared.
+	if f.Payload, err = io.ReadAll(io.LimitReader(c.br, int64(length))); err != nil {
+		return f, err
+	}
+	if uint64(len(f.Payload)) < length {
+		return f, io.ErrUnexpectedEOF
 	}
 	if f.Masked {
 		for i := range f.Payload {
@@ -171,10 +178,13 @@ func unfinished(err error) error {
 }
 
 // AwaitClose reads frames until a close frame and returns its code and reason; 1005 when it has none. Pings and
-// messages before it are passed over, at most a thousand.
+// messages before it are passed over, at most a thousand. All of it is one step: a server that drips cannot prolong it.
 func (c *Conn) AwaitClose() (code int, reason string, err error) {
+	if err := c.startRead(); err != nil {
+		return 0, "", err
+	}
 	for range 1000 {
-		f, err := c.ReadFrame()
+		f, err := c.readFrame()
 		if err != nil {
 			return 0, "", err
 		}
