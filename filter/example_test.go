@@ -9,7 +9,7 @@ import (
 	"github.com/wssecure/wssecure/filter"
 )
 
-// A chat whose messages are JSON and small, and whose output pages show as it is.
+// A chat whose messages are small JSON texts.
 func Example() {
 	guard, err := wssecure.New(
 		wssecure.AllowOrigins("https://app.example.com"),
