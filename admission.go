@@ -3,6 +3,7 @@ package wssecure
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/wssecure/wssecure/store"
 )
@@ -15,17 +16,32 @@ import (
 // everybody, two tiers of the address and the rules by function.
 const mostAdmits = 16
 
-// admission is the batch of one handshake against the store. It is part of the
-// attempt, so that a batch allocates nothing.
+// admission is the batch of one handshake against the store.
 type admission struct {
 	admits [mostAdmits]store.Admit
 	n      int
 	claim  store.Claim
 	claims bool
 	ops    [mostAdmits + 1]store.Op
+	failed bool
 }
 
-func (b *admission) reset() { b.n, b.claims = 0, false }
+// admissions are used again. They are large, and most of a flood is refused
+// before it needs one; no function of the application ever sees one.
+var admissions = sync.Pool{New: func() any { return new(admission) }}
+
+func newAdmission() *admission { return admissions.Get().(*admission) }
+
+// free gives b back, without what it knows of this handshake. A store that has
+// given up may still write its answers: b is then nobody else's.
+func (b *admission) free() {
+	if b.failed {
+		return
+	}
+	clear(b.admits[:b.n])
+	b.n, b.claim, b.claims = 0, store.Claim{}, false
+	admissions.Put(b)
+}
 
 func (b *admission) admit(a store.Admit) {
 	b.admits[b.n] = a
@@ -42,6 +58,7 @@ func (b *admission) do(a *attempt) error {
 		ops = append(ops, &b.claim)
 	}
 	if err := a.store.Do(a.r.Context(), ops...); err != nil {
+		b.failed = true
 		return a.storeFailed(err)
 	}
 	for i := range b.admits[:b.n] {
@@ -79,8 +96,8 @@ func (a *attempt) checkAdmission() error {
 		a.check = "capacity"
 		return a.refuse(ReasonDraining, "a handshake", "none while draining")
 	}
-	b := &a.admission
-	b.reset()
+	b := newAdmission()
+	defer b.free()
 	if err := a.fillAdmission(b); err != nil {
 		return err
 	}

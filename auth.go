@@ -213,7 +213,9 @@ func (a *attempt) checkToken() error {
 	}
 	text := a.creds.text
 	if text == "" {
-		return a.refuse(ReasonTokenMissing, a.creds.elsewhere(a), "a token in "+p.sourceNames())
+		return a.refuseSaying(ReasonTokenMissing, func(a *attempt) (seen, wanted string) {
+			return a.creds.elsewhere(a), "a token in " + a.policy.sourceNames()
+		})
 	}
 	if len(text) > p.tokenSize {
 		return a.refuse(ReasonTokenInvalid, fmt.Sprintf("%d bytes", len(text)), fmt.Sprintf("at most %d", p.tokenSize))

@@ -145,6 +145,10 @@ func (a *attempt) event(kind EventKind) Event {
 		ClientIP: a.client, PeerIP: a.peer,
 		Seen: quote.Cut(a.finding.seen, quote.Value), Wanted: a.finding.wanted, Hint: a.hint, Err: a.finding.err,
 	}
+	if a.finding.say != nil {
+		seen, wanted := a.finding.say(a)
+		e.Seen, e.Wanted = quote.Cut(seen, quote.Value), wanted
+	}
 	e.Issuer, e.Subject = eventSubject(a.identity)
 	e.Issuer, e.Subject = quote.Cut(e.Issuer, quote.Value), quote.Cut(e.Subject, quote.Value)
 	if t := a.r.TLS; t != nil {

@@ -54,32 +54,34 @@ type attempt struct {
 	w      http.ResponseWriter
 	r      *http.Request
 
-	id        eventID
-	started   time.Time
-	peer      netip.Addr // who is at the other end of the connection
-	client    netip.Addr // whom trusted proxies name, else the peer
-	host      origin.Host
-	secure    bool // TLS here, or at a trusted proxy
-	local     bool // AllowLocalhost applies
-	nonce     [16]byte
-	offered   []string // subprotocols without a credential among them
-	chosen    string   // the subprotocol of AllowSubprotocols
-	deflate   bool     // a sound offer of permessage-deflate under AllowCompression
-	creds     credentials
-	identity  *Identity
-	admission admission
-	session   *Session
-	public    *Handshake // for functions of the application
-	address   addressKeys
+	id       eventID
+	started  time.Time
+	peer     netip.Addr // who is at the other end of the connection
+	client   netip.Addr // whom trusted proxies name, else the peer
+	host     origin.Host
+	secure   bool // TLS here, or at a trusted proxy
+	local    bool // AllowLocalhost applies
+	nonce    [16]byte
+	offered  []string // subprotocols without a credential among them
+	chosen   string   // the subprotocol of AllowSubprotocols
+	deflate  bool     // a sound offer of permessage-deflate under AllowCompression
+	creds    credentials
+	identity *Identity
+	session  *Session
+	public   *Handshake // for functions of the application
+	address  addressKeys
 
 	reserved   bool // holds a place of the process
 	switched   bool // the connection is the session's
 	retryAfter time.Duration
+	retryValue [1]string // of the header
+	body       [320]byte // of the answer
 
 	originTrust originTrust
 	check       string // the check that runs or refused
 	finding     finding
-	status      int // in place of the reason's own
+	refusal     Rejection // what refuse returns: a flood of refusals makes no garbage
+	status      int       // in place of the reason's own
 	hint        string
 	forgedAgain bool // this very token failed within the last minute
 }
@@ -87,13 +89,23 @@ type attempt struct {
 // finding is what the operator is told of a refusal.
 type finding struct {
 	seen, wanted string
+	say          func(*attempt) (seen, wanted string) // in their place, asked when somebody listens
 	err          error
 }
 
 // refuse notes for the operator what was seen and wanted, and refuses.
 func (a *attempt) refuse(r Reason, seen, wanted string) error {
-	a.finding.seen, a.finding.wanted = seen, wanted
-	return r
+	a.finding.seen, a.finding.wanted, a.finding.say = seen, wanted, nil
+	a.refusal = Rejection{Reason: r}
+	return &a.refusal
+}
+
+// refuseSaying is refuse for words that have to be put together: a flood that
+// nobody listens to must not pay for them.
+func (a *attempt) refuseSaying(r Reason, say func(*attempt) (seen, wanted string)) error {
+	err := a.refuse(r, "", "")
+	a.finding.say = say
+	return err
 }
 
 // check is one entry of the ordered list: its place belongs to the check, never

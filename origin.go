@@ -276,7 +276,9 @@ func (a *attempt) checkOrigin() error {
 	if a.isOwnOrigin(value) {
 		a.hint = hintOriginIsHost
 	}
-	return a.refuse(ReasonOrigin, value, a.policy.originsWanted())
+	return a.refuseSaying(ReasonOrigin, func(a *attempt) (seen, wanted string) {
+		return first(a.r.Header[headerOrigin]), a.policy.originsWanted()
+	})
 }
 
 func (a *attempt) judgeOrigin(value string) originTrust {

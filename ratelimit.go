@@ -375,8 +375,8 @@ func (a *attempt) checkRate() error {
 		return nil
 	}
 	rule := &a.policy.addressRate
-	adm := &a.admission
-	adm.reset()
+	adm := newAdmission()
+	defer adm.free()
 	adm.admit(store.Admit{Key: a.address.narrow, Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
 	if a.address.wide.Prefix.IsValid() {
 		adm.admit(store.Admit{Key: a.address.wide, Bucket: rule.bucket, Rate: a.policy.wideRate, N: 1})
@@ -400,11 +400,15 @@ func (a *attempt) judgeAddress(v *store.Verdict) error {
 			return nil
 		}
 		a.retryAfter = v.RetryAfter
-		return a.refuse(ReasonBanned, a.client.String(), "an address without a ban")
+		return a.refuseSaying(ReasonBanned, func(a *attempt) (seen, wanted string) {
+			return a.client.String(), "an address without a ban"
+		})
 	case store.OverRate:
 		a.retryAfter = v.RetryAfter
-		rate := a.policy.addressRate.rate
-		return a.refuse(ReasonRate, a.client.String(), fmt.Sprintf("%d per %s, %d at once", rate.N, rate.Per, rate.Burst))
+		return a.refuseSaying(ReasonRate, func(a *attempt) (seen, wanted string) {
+			rate := a.policy.addressRate.rate
+			return a.client.String(), fmt.Sprintf("%d per %s, %d at once", rate.N, rate.Per, rate.Burst)
+		})
 	}
 	return nil
 }

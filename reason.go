@@ -246,11 +246,11 @@ func (r *Rejection) Unwrap() []error {
 // a check of ours, refuses with: the Rejection or Reason in its chain, else
 // fallback with err as its cause.
 func asRejection(err error, fallback Reason) *Rejection {
+	if own, ok := err.(*Rejection); ok && own != nil && own.Reason != "" {
+		return own
+	}
 	var rejection *Rejection
 	if errors.As(err, &rejection) && rejection != nil && rejection.Reason != "" {
-		if error(rejection) == err {
-			return rejection
-		}
 		return &Rejection{Reason: rejection.Reason, RetryAfter: rejection.RetryAfter, Err: err}
 	}
 	var reason Reason

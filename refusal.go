@@ -125,7 +125,8 @@ func (a *attempt) statusHeaders(h http.Header, rejection *Rejection) {
 	case rejection.Reason == ReasonVersion:
 		h[headerWSVersion] = valuesVersion13
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable, rejection.Reason == ReasonBanned:
-		h[headerRetryAfter] = []string{retryAfter(rejection.RetryAfter, a.retryAfter)}
+		a.retryValue[0] = retryAfter(rejection.RetryAfter, a.retryAfter)
+		h[headerRetryAfter] = a.retryValue[:]
 	default:
 		if text := a.policy.challengeOf(rejection.Reason); text != nil {
 			h[headerAuthenticate] = text
@@ -163,8 +164,7 @@ func (a *attempt) writeProblem(r Reason, status int) {
 	if !ok {
 		p = makeProblem(r, status)
 	}
-	var room [512]byte
-	body := append(room[:0], p.before...)
+	body := append(a.body[:0], p.before...)
 	body = a.id.appendTo(body)
 	body = append(body, p.after...)
 	// The peer may be gone; the event tells what was decided.

@@ -219,12 +219,13 @@ func (c *core) adopt(p *policy) {
 // that can neither be hijacked nor switch protocols. The library's own origin
 // check should be off: the guard has already decided.
 func (g *Guard) Handler(next http.Handler) http.Handler {
+	switchOver := func(a *attempt) { a.handOn(next) }
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isUpgrade(r) {
 			g.serveOrdinary(w, r, next)
 			return
 		}
-		g.serveUpgrade(w, r, func(a *attempt) { a.handOn(next) })
+		g.serveUpgrade(w, r, switchOver)
 	})
 }
 
@@ -234,12 +235,13 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 // nil with 1000, an error with a [Reason] in its chain with that one's close
 // code, any other with 1011. A request that is no upgrade gets 426.
 func (g *Guard) ConnHandler(serve func(ctx context.Context, c *Conn) error) http.Handler {
+	switchOver := func(a *attempt) { a.accept(serve) }
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isUpgrade(r) {
 			g.refuseOrdinary(w, r)
 			return
 		}
-		g.serveUpgrade(w, r, func(a *attempt) { a.accept(serve) })
+		g.serveUpgrade(w, r, switchOver)
 	})
 }
 
