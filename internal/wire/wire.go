@@ -3,10 +3,10 @@
 // bounds, pings and closes.
 //
 // It works under every library, because it needs nothing of them but that they
-// read and write a net.Conn. Of payloads it looks at close frames only, and at
-// the pongs of its own pings; everything else costs arithmetic per frame and
-// one look at the clock and at the budgets per Read. A frame that breaks a
-// rule never reaches the library: what came before it does, then Read fails.
+// read and write a net.Conn. Of payloads it looks at close frames only;
+// everything else costs arithmetic per frame, and at most one look at the
+// clock and at the budget of bytes per Read. A frame that breaks a rule never
+// reaches the library: what came before it does, then Read fails.
 package wire
 
 import "time"
@@ -75,7 +75,9 @@ type Owner interface {
 	Opened()
 	// End says that the wire found v. The owner sets its cause, the first one
 	// wins, calls [Conn.Finish] or [Conn.Cut] in the end, and returns the error
-	// that Read and Write shall fail with.
+	// that Read and Write shall fail with. Causes may race, and a library that
+	// reads after the owner's own Finish learns its error here (as AppClosed):
+	// so End may be called again, and answers with the first cause.
 	End(v Violation) error
 	// Finished is called once, when the raw connection is closed and nothing of
 	// the Conn runs any more.
