@@ -133,7 +133,7 @@ func (f *forged) id(text string) forgedID {
 // look reports whether text is known to be forged under set, and whether it was counted within the last minute; if
 // not, it is now.
 func (f *forged) look(text string, set *keySet, now time.Time) (known, again bool) {
-	if !f.holds(set) {
+	if f.empty() {
 		return false, false
 	}
 	id := f.id(text)
@@ -146,11 +146,11 @@ func (f *forged) look(text string, set *keySet, now time.Time) (known, again boo
 	return true, v.count(now)
 }
 
-// holds reports whether there is anything to look for, which mostly there is not.
-func (f *forged) holds(set *keySet) bool {
+// empty reports whether there is nothing to look for, as mostly there is not.
+func (f *forged) empty() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.set == set && len(f.m) > 0
+	return len(f.m) == 0
 }
 
 // add remembers text as forged under set and reports whether it was counted within the last minute.

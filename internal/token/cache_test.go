@@ -127,6 +127,22 @@ func TestSeenTokens(t *testing.T) {
 			}
 		})
 	})
+	t.Run("headers are kept of verified tokens only", func(t *testing.T) {
+		v, _ := counting(t, rules())
+		judge(v, fixtureSet()["stranger"].token(nil))
+		judge(v, es.token(map[string]any{"aud": "x"}))
+		if n := token.HeadersHeld(v); n != 0 {
+			t.Errorf("%d of refused ones", n)
+		}
+		for n := range 3 {
+			if c := must(v.Verify(t.Context(), es.token(map[string]any{"n": n}))); c.Subject != "alice" {
+				t.Errorf("got %+v", c)
+			}
+		}
+		if n := token.HeadersHeld(v); n != 1 {
+			t.Errorf("%d of one", n)
+		}
+	})
 	t.Run("forged ones stay bounded", func(t *testing.T) {
 		v := must(token.NewSecrets([][]byte{make([]byte, 32)}, rules(), same))
 		bad := pair{"", "HS256", []byte("another secret of thirty-two byte")}

@@ -1,8 +1,21 @@
 package token
 
+import "time"
+
 // ForgedHeld returns how many forged tokens v remembers.
 func ForgedHeld[T any](v *Verifier[T]) int {
 	v.forged.mu.Lock()
 	defer v.forged.mu.Unlock()
 	return len(v.forged.m)
+}
+
+// HeadersHeld returns how many headers v need not decode again.
+func HeadersHeld[T any](v *Verifier[T]) (n int) {
+	set := v.keys.current(time.Now())
+	for i := range set.headers {
+		if set.headers[i].Load() != nil {
+			n++
+		}
+	}
+	return n
 }

@@ -54,7 +54,7 @@ func (s *site) next(t *testing.T) token.Notice {
 	select {
 	case n := <-s.notices:
 		return n
-	case <-time.After(20 * time.Second):
+	case <-time.After(10 * time.Second):
 		t.Fatal("no notice")
 		return token.Notice{}
 	}

@@ -60,6 +60,13 @@ func TestRemoteStart(t *testing.T) {
 			}
 		})
 	})
+	t.Run("Q-01 a token that expires in the wait", func(t *testing.T) {
+		remote(t, after(4*time.Second, serves(good)), func(t *testing.T, p *idp, v *verifier) {
+			if got := judge(v, es.token(map[string]any{"exp": time.Now().Unix() - 27})); got != "expired" {
+				t.Errorf("got %s", got)
+			}
+		})
+	})
 	t.Run("Q-01 at most 5 s", func(t *testing.T) {
 		remote(t, hangs, func(t *testing.T, p *idp, v *verifier) {
 			begin := time.Now()
@@ -279,6 +286,11 @@ func TestRemoteRefresh(t *testing.T) {
 			time.Sleep(17 * time.Minute)
 			if a, b := judge(v, theirs), judge(v, mine); a != "ok" || b != "forged" {
 				t.Errorf("after the change: %s, %s", a, b)
+			}
+			_, err := v.Verify(t.Context(), mine)
+			var e *token.Error
+			if !errors.As(err, &e) || !e.Again {
+				t.Errorf("forged under the new key, and again: %v", err)
 			}
 		})
 	})
