@@ -292,6 +292,9 @@ func TestRemoteRefresh(t *testing.T) {
 			if !errors.As(err, &e) || !e.Again {
 				t.Errorf("forged under the new key, and again: %v", err)
 			}
+			if n := token.ForgedHeld(v); n != 1 {
+				t.Errorf("%d forged tokens held: those under the old key too?", n)
+			}
 		})
 	})
 	t.Run("Q-10", func(t *testing.T) {
