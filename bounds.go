@@ -25,10 +25,10 @@ func (c *core) bounded(ctx context.Context, p *policy, n *calls, fn func(context
 		return &Rejection{Reason: ReasonUnavailable, Err: errOverdue}
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.handshakeTime)
+	defer cancel() // here, not where fn runs: the end of ctx must not race the verdict
 	n.overdue.Add(1)
 	done := make(chan error, 1)
 	go func() {
-		defer cancel()
 		defer n.overdue.Add(-1)
 		done <- protect(ctx, fn)
 	}()
