@@ -307,7 +307,15 @@ func refreshPause(asked time.Duration) time.Duration {
 	if asked == 0 {
 		return jitter(refreshEvery, 0.10)
 	}
-	return min(max(jitter(min(asked, refreshMost), 0.10), refreshLeast), refreshMost)
+	d := jitter(min(max(asked, refreshLeast), refreshMost), 0.10)
+	// Mirrored at the bounds, not cut: cut, half of all nodes would come at the same moment.
+	if d > refreshMost {
+		return 2*refreshMost - d
+	}
+	if d < refreshLeast {
+		return 2*refreshLeast - d
+	}
+	return d
 }
 
 // retryPause doubles from failure to failure.
