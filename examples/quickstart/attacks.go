@@ -214,19 +214,21 @@ func (r *attackRunner) run(ctx context.Context, a attack) (*outcome, error) {
 }
 
 // reasonSeen waits for the event of the decision: for a refusal the one that the problem document's instance names, for
-// a session the one that says why it was closed.
+// a session the one that says why it was closed. Sessions of an earlier attack may still be closing meanwhile.
 func reasonSeen(ctx context.Context, events <-chan wssecure.Event, x *exchange, began time.Time) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	ours := make(map[string]bool) // sessions opened by this attack
 	for {
 		select {
 		case <-ctx.Done():
 			return ""
 		case e := <-events:
-			refused := x.instance != "" && e.ID == x.instance
-			closed := x.outcome.CloseCode != 0 && e.Kind == wssecure.EventClosed &&
-				e.ClientIP == attackNetwork.Addr() && e.Time.After(began)
-			if refused || closed {
+			switch {
+			case e.Kind == wssecure.EventOpened && e.ClientIP == attackNetwork.Addr() && e.Time.After(began):
+				ours[e.SessionID] = true
+			case e.Kind == wssecure.EventClosed && x.outcome.CloseCode != 0 && ours[e.SessionID],
+				e.Kind == wssecure.EventRefused && x.instance != "" && e.ID == x.instance:
 				return string(e.Reason)
 			}
 		}

@@ -200,6 +200,13 @@ func TestOneAttackAtATime(t *testing.T) {
 	}
 }
 
+// patience bounds a wait for what should come at once.
+func patience(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // join enters the chat as a browser would: Origin, and the token as a subprotocol.
 func (d *demo) join(t *testing.T, name string) *websocket.Conn {
 	t.Helper()
@@ -215,7 +222,7 @@ func (d *demo) join(t *testing.T, name string) *websocket.Conn {
 }
 
 func (d *demo) dial(t *testing.T, path, token string) (*websocket.Conn, *http.Response, error) {
-	return websocket.Dial(t.Context(), strings.Replace(d.url(), "https", "wss", 1)+path, &websocket.DialOptions{
+	return websocket.Dial(patience(t), strings.Replace(d.url(), "https", "wss", 1)+path, &websocket.DialOptions{
 		HTTPClient:   d.browser(t),
 		HTTPHeader:   http.Header{"Origin": {d.url()}},
 		Subprotocols: []string{"bearer", token, "chat"},
@@ -225,8 +232,9 @@ func (d *demo) dial(t *testing.T, path, token string) (*websocket.Conn, *http.Re
 // hearFrom reads until a line of that member and kind.
 func hearFrom(t *testing.T, c *websocket.Conn, kind, from string) chatLine {
 	t.Helper()
+	ctx := patience(t)
 	for {
-		_, p, err := c.Read(t.Context())
+		_, p, err := c.Read(ctx)
 		if err != nil {
 			t.Fatalf("waiting for %s of %s: %v", kind, from, err)
 		}
@@ -278,8 +286,9 @@ func TestTwoMembersHearEachOther(t *testing.T) {
 			if err := c.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
 				t.Fatal(err)
 			}
+			ctx := patience(t)
 			for {
-				_, _, err := c.Read(t.Context())
+				_, _, err := c.Read(ctx)
 				if err == nil {
 					continue // what was said before
 				}
@@ -310,8 +319,9 @@ func TestEventFeed(t *testing.T) {
 		if _, _, err := d.dial(t, "/ws", d.issuer.token("frank", scopeEvents, -time.Hour)); err == nil {
 			t.Fatal("an expired token was admitted")
 		}
+		ctx := patience(t)
 		for {
-			_, p, err := c.Read(t.Context())
+			_, p, err := c.Read(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -335,8 +345,9 @@ func TestEventFeed(t *testing.T) {
 		}
 		defer c.CloseNow()
 		sayTo(t, c, "hello")
+		ctx := patience(t)
 		for err == nil {
-			_, _, err = c.Read(t.Context())
+			_, _, err = c.Read(ctx)
 		}
 		if got := websocket.CloseStatus(err); got != websocket.StatusPolicyViolation {
 			t.Errorf("close %d: %v", got, err)
@@ -427,7 +438,7 @@ func TestPrintedCommandLinesWork(t *testing.T) {
 		heard, stdout := io.Pipe()
 		done := make(chan error, 1)
 		go func() {
-			done <- talk(t.Context(), url, token, pin, stdin, stdout)
+			done <- talk(patience(t), url, token, pin, stdin, stdout)
 			stdout.Close()
 		}()
 		lines := bufio.NewScanner(heard)
@@ -463,14 +474,12 @@ func TestPrintedCommandLinesWork(t *testing.T) {
 		for _, header := range regexp.MustCompile(`-H '([^']+)'`).FindAllStringSubmatch(line, -1) {
 			h.Add(header[1])
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		first, conn, err := x.send(ctx, h)
+		first, conn, err := x.send(patience(t), h)
 		if err != nil || first.Status != http.StatusSwitchingProtocols {
 			t.Fatalf("first time: %+v, %v", first, err)
 		}
 		defer conn.Close()
-		again, _, err := x.send(ctx, h)
+		again, _, err := x.send(patience(t), h)
 		if err != nil || again.Status != http.StatusBadRequest || !strings.Contains(string(again.Body), "#key") {
 			t.Errorf("second time: %+v, %v", again, err)
 		}

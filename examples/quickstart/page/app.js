@@ -95,17 +95,18 @@ class Line {
     socket.onmessage = e => this.onMessage(JSON.parse(e.data))
     socket.onclose = e => {
       if (opened && Date.now() - opened > 5000) this.failures = 0
-      if (retried.has(e.code)) this.retry(e.code, e.reason)
+      if (retried.has(e.code)) this.retry(e.code, e.reason, !opened)
       else this.stop(e.code, e.reason)
     }
   }
 
-  retry(code, reason) {
+  // refused: there was no session at all, perhaps because of the token, which 1006 does not say. A new one costs little.
+  retry(code, reason, refused) {
     const ceiling = Math.min(longestPause, 500 * 2 ** this.failures++)
     const pause = ceiling / 2 + Math.random() * ceiling / 2
     this.show('wait', `${code}${reason ? ' ' + reason : ''}, again in ${Math.max(1, Math.round(pause / 1000))} s`)
     this.state.title = explain(code)
-    this.timer = setTimeout(() => this.connect(code === 3000 ? this.pass : undefined), pause)
+    this.timer = setTimeout(() => this.connect(code === 3000 || refused ? this.pass : undefined), pause)
   }
 
   stop(code, reason) {
@@ -113,7 +114,7 @@ class Line {
     const again = el('button', '', 'Connect again')
     again.type = 'button'
     again.onclick = () => this.connect(code === 3003 ? this.pass : undefined)
-    this.notice.replaceChildren(el('b', '', `${code} ${reason}`.trim()), ` ${explain(code)}`, again)
+    this.notice.replaceChildren(el('span', '', el('b', '', `${code} ${reason}`.trim()), el('br'), explain(code)), again)
     this.notice.hidden = false
   }
 
@@ -172,7 +173,7 @@ const normalEnds = new Set(['done', 'peer', 'lifetime', 'restart', 'draining'])
 // label is the word and the colour of an event; never the colour alone.
 function label(e) {
   switch (e.kind) {
-    case 'handshake.refused': return e.reason === 'banned' ? ['bad', 'banned'] : ['warn', 'refused']
+    case 'handshake.refused': return [e.reason === 'banned' ? 'bad' : 'warn', 'refused']
     case 'session.opened': return ['ok', 'opened']
     case 'session.closed': return normalEnds.has(e.reason) ? ['', 'closed'] : ['warn', 'ended']
     case 'session.renewed': case 'unbanned': return ['ok', e.kind.replace('session.', '')]
@@ -194,8 +195,10 @@ function addEvent(e) {
     e.kind.startsWith('session.') && e.reason && e.subject, e.status && `HTTP ${e.status}`, e.close_code && `close ${e.close_code}`,
     e.path, e.client_ip,
   ]
-  const what = el('p', 'what', el('b', '', e.reason || e.subject || e.error || e.kind))
+  const title = e.kind === 'banned' ? `banned after ${e.reason}` : e.reason || e.subject || e.error || e.kind
+  const what = el('p', 'what', el('b', '', title))
   for (const fact of facts) if (fact) what.append(el('span', '', fact))
+  what.append(el('span', 'times'))
   const detail = [e.seen && `saw ${e.seen}`, e.wanted && `wanted ${e.wanted}`, e.hint].filter(Boolean).join(', ')
   if (detail) what.append(el('small', '', detail))
   const item = el('li', 'event', el('time', '', clock(e.time)), el('b', `tag ${color}`, word), what)
@@ -209,9 +212,8 @@ function addEvent(e) {
 
 // countUp folds a row of equal refusals into one line: a guesser must not push everything else out of sight.
 function countUp(item, e) {
-  const times = item.querySelector('.times') || item.querySelector('.what').appendChild(el('span', 'times'))
   item.dataset.count = Number(item.dataset.count || 1) + 1
-  times.textContent = `${item.dataset.count} times`
+  item.querySelector('.times').textContent = `${item.dataset.count} times`
   item.querySelector('time').textContent = clock(e.time)
 }
 
@@ -244,7 +246,6 @@ function showOutcome(o) {
   const fact = (name, value) => value && facts.append(el('div', '', el('dt', '', name), el('dd', '', value)))
   fact('Stopped by', o.option)
   fact('The event says', o.reason)
-  fact('What it means', closed && explain(closed))
   if (o.banned) showBan(o.retry_after)
   byId('attack-said').textContent = `${closed || o.status}. ${headline}. Stopped by ${o.option}.`
   showResult(verdict, facts, ...o.steps.map((s, i) => showStep(s, i + 1, o)))
