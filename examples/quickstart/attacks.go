@@ -42,7 +42,7 @@ var attacks = []attack{{
 	},
 }, {
 	ID: "expired-token", Title: "Expired token",
-	Story:  "A token from yesterday’s log file, correctly signed, an hour too late.",
+	Story:  "A token from an old log file, correctly signed, an hour too late.",
 	Option: "RequireToken",
 	steps: func(ctx context.Context, x *exchange) error {
 		h := x.handshake().with("Authorization", "Bearer "+x.issuer.token("mallory", scopeEvents, -time.Hour))
