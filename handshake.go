@@ -261,12 +261,14 @@ func (a *attempt) checkExtensions() error {
 // checkTransport demands TLS, here or at a trusted proxy. There is no redirect:
 // the credential has already crossed the wire in clear.
 func (a *attempt) checkTransport() error {
-	if a.secure || a.local || a.policy.plaintext {
+	if a.overAllowedTransport() {
 		return nil
 	}
 	a.hintPlaintext()
 	return a.refuse(ReasonTransport, "plaintext", "TLS")
 }
+
+func (a *attempt) overAllowedTransport() bool { return a.secure || a.local || a.policy.plaintext }
 
 // checkCustom asks the application's own checks, in the order they were given.
 func (a *attempt) checkCustom() error {

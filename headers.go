@@ -126,6 +126,11 @@ func (d *draft) finishHeaders() {
 	if len(d.csp) > 0 {
 		d.frame = frameOptions(d.csp[0])
 	}
+	for _, e := range d.extra {
+		if e.name == headerFrame && !equalFold(e.values[0], first(d.frame)) {
+			d.fault("SetHeader", "X-Frame-Options %q contradicts the frame-ancestors that are sent; use frame-ancestors in SetCSP", e.values[0])
+		}
+	}
 }
 
 // frameOptions is the X-Frame-Options that says what the policy's
@@ -133,9 +138,9 @@ func (d *draft) finishHeaders() {
 func frameOptions(policy string) []string {
 	sources, ok := directive(policy, "frame-ancestors")
 	switch {
-	case !ok, len(sources) == 0, len(sources) == 1 && sources[0] == "'none'":
+	case !ok, len(sources) == 0, len(sources) == 1 && equalFold(sources[0], "'none'"):
 		return valuesDeny
-	case len(sources) == 1 && sources[0] == "'self'":
+	case len(sources) == 1 && equalFold(sources[0], "'self'"):
 		return []string{"SAMEORIGIN"}
 	}
 	return nil
@@ -162,8 +167,10 @@ func (p *policy) answerHeaders(h http.Header, secure bool, host string, pages bo
 	if secure && hstsHost(host) {
 		fillHeader(h, headerHSTS, p.hsts)
 	}
-	fillHeader(h, headerCSP, p.answerCSP(host, secure, pages))
-	fillHeader(h, headerFrame, p.frame)
+	fillHeader(h, headerFrame, p.answerFrame(h[headerCSP]))
+	if len(h[headerCSP]) == 0 {
+		h[headerCSP] = p.answerCSP(host, secure, pages)
+	}
 	fillHeader(h, headerSniff, valuesNoSniff)
 	fillHeader(h, headerReferrer, valuesReferrer)
 	if pages {
@@ -173,10 +180,23 @@ func (p *policy) answerHeaders(h http.Header, secure bool, host string, pages bo
 	}
 }
 
+// fillHeader leaves what is set. A nil value, by which a handler keeps net/http
+// from adding a header, does not keep ours away.
 func fillHeader(h http.Header, name string, values []string) {
-	if _, set := h[name]; !set && len(values) > 0 {
+	if len(h[name]) == 0 && len(values) > 0 {
 		h[name] = values
 	}
+}
+
+// answerFrame is the X-Frame-Options beside the policies of an answer: its own
+// frame-ancestors and ours would else contradict each other (CWE-1021).
+func (p *policy) answerFrame(own []string) []string {
+	for _, policy := range own {
+		if _, ok := directive(policy, "frame-ancestors"); ok {
+			return frameOptions(policy)
+		}
+	}
+	return p.frame
 }
 
 // answerCSP is the policy of an ordinary answer, or of a page: the latter names
@@ -187,19 +207,16 @@ func (p *policy) answerCSP(host string, secure, pages bool) []string {
 		return p.csp
 	case !pages:
 		return valuesFrameCSP
-	case p.publicURL != nil:
-		host = authority(p.publicURL)
-	default:
-		if _, err := origin.ParseHost(host); err != nil {
-			host = ""
-		}
 	}
 	sources := ""
-	if host != "" {
+	asked, err := origin.ParseHost(host)
+	if p.publicURL != nil {
+		sources = " wss://" + authority(p.publicURL)
+	} else if err == nil {
 		sources = " wss://" + host
-		if !secure && (p.plaintext || p.localhost) {
-			sources += " ws://" + host
-		}
+	}
+	if err == nil && !secure && (p.plaintext || p.localhost && origin.IsLoopbackHost(asked.Name)) {
+		sources += " ws://" + host
 	}
 	return []string{fmt.Sprintf(pageCSP, sources)}
 }
@@ -217,30 +234,33 @@ func hstsHost(host string) bool {
 }
 
 func hstsFault(value string) string {
-	age, subdomains, preload := -1, false, false
+	if !isFieldText(value) {
+		return fmt.Sprintf("%q contains a control character; write one line", value)
+	}
+	age, seen := -1, map[string]bool{}
 	for part := range strings.SplitSeq(value, ";") {
-		name, arg, _ := strings.Cut(strings.TrimSpace(part), "=")
-		switch strings.ToLower(name) {
-		case "max-age":
-			n, err := strconv.Atoi(strings.Trim(arg, `"`))
-			if err != nil || n < 0 {
+		name, arg, hasArg := strings.Cut(strings.Trim(part, " "), "=")
+		name = strings.ToLower(name)
+		switch {
+		case seen[name]:
+			return fmt.Sprintf("%q has %s twice; keep one", value, name)
+		case name == "max-age":
+			n, err := strconv.ParseUint(arg, 10, 31)
+			if err != nil {
 				return fmt.Sprintf("%q has no max-age in seconds; use %q", value, defaultHSTS)
 			}
-			age = n
-		case "includesubdomains":
-			subdomains = true
-		case "preload":
-			preload = true
-		default:
+			age = int(n)
+		case name != "includesubdomains" && name != "preload", hasArg:
 			return fmt.Sprintf("%q has an unknown directive; use max-age, includeSubDomains and preload", value)
 		}
+		seen[name] = true
 	}
 	switch {
 	case age < 0:
 		return fmt.Sprintf("%q has no max-age in seconds; use %q", value, defaultHSTS)
 	case age == 0:
 		return fmt.Sprintf("%q switches HSTS off; use InsecureHSTSOff", value)
-	case preload && (age < 31536000 || !subdomains):
+	case seen["preload"] && (age < 31536000 || !seen["includesubdomains"]):
 		return fmt.Sprintf("%q is not fit for preload; use max-age=31536000 or more and includeSubDomains", value)
 	}
 	return ""
@@ -253,9 +273,14 @@ func cspFault(policy string) string {
 	if !isFieldText(policy) {
 		return fmt.Sprintf("%q contains a control character; write one line", policy)
 	}
+	if strings.Contains(policy, ",") {
+		// A comma in the header begins another policy, whose frame-ancestors and
+		// connect-src nobody here has read.
+		return fmt.Sprintf("%q holds a comma, which begins another policy; part directives with semicolons", policy)
+	}
 	sources, _ := directive(policy, "connect-src")
 	for _, s := range sources {
-		switch strings.ToLower(s) {
+		switch strings.TrimSuffix(strings.ToLower(s), "//*") {
 		case "wss:", "ws:", "https:", "http:", "*":
 			return fmt.Sprintf(`connect-src %q allows every host; write "wss://ws.example.com"`, s)
 		}
@@ -266,6 +291,7 @@ func cspFault(policy string) string {
 // refusedHeaders have a meaning for the connection or belong to somebody else.
 var refusedHeaders = []string{
 	headerSetCookie, headerConnection, headerUpgrade, "Transfer-Encoding", "Content-Length", headerContentType,
+	"Content-Encoding", "Content-Range",
 	"Keep-Alive", "Te", "Trailer", "Date", "Location", headerAuthenticate, "Host",
 }
 

@@ -2,6 +2,7 @@ package wssecure
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -51,7 +52,22 @@ func AllowOriginSet(s *OriginSet) Option {
 // OriginSet is a list of origins that can be replaced at run time. Its zero
 // value is not usable; see [NewOriginSet].
 type OriginSet struct {
-	list atomic.Pointer[origin.List]
+	list atomic.Pointer[originList]
+}
+
+// originList is a compiled list, and what a refusal tells the operator of it:
+// put together once, not for every hostile page.
+type originList struct {
+	*origin.List
+	wanted string
+}
+
+func compileOrigins(list []string) (*originList, []error) {
+	compiled, errs := origin.NewList(list...)
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return &originList{compiled, quote.Cut("one of "+strings.Join(compiled.Strings(), " "), quote.Value)}, nil
 }
 
 // NewOriginSet makes a set of the origins of list, in the form of
@@ -65,7 +81,7 @@ func NewOriginSet(list ...string) (*OriginSet, error) {
 }
 
 func newOriginSet(list []string) (*OriginSet, []error) {
-	compiled, errs := origin.NewList(list...)
+	compiled, errs := compileOrigins(list)
 	if len(errs) > 0 {
 		return nil, errs
 	}
@@ -77,7 +93,7 @@ func newOriginSet(list []string) (*OriginSet, []error) {
 // Replace puts list in place of the present one, for every guard that uses the
 // set, from the next handshake on. A list with a fault changes nothing.
 func (s *OriginSet) Replace(list ...string) error {
-	compiled, errs := origin.NewList(list...)
+	compiled, errs := compileOrigins(list)
 	if len(errs) > 0 {
 		return joinFaults("Replace", errs)
 	}
@@ -266,7 +282,9 @@ func (a *attempt) checkOrigin() error {
 		return a.checkMissingOrigin()
 	case len(lines) > 1:
 		a.originTrust = originRefused
-		return a.refuse(ReasonOriginDuplicate, strings.Join(lines[:2], " and "), "one Origin")
+		return a.refuseSaying(ReasonOriginDuplicate, func(a *attempt) (seen, wanted string) {
+			return fmt.Sprintf("%d lines, the first %s", len(a.r.Header[headerOrigin]), seenOrigin(a)), "one Origin"
+		})
 	}
 	value := lines[0]
 	a.originTrust = a.judgeOrigin(value)
@@ -277,7 +295,7 @@ func (a *attempt) checkOrigin() error {
 		a.hint = hintOriginIsHost
 	}
 	return a.refuseSaying(ReasonOrigin, func(a *attempt) (seen, wanted string) {
-		return first(a.r.Header[headerOrigin]), a.policy.originsWanted()
+		return seenOrigin(a), a.policy.originsWanted()
 	})
 }
 
@@ -353,7 +371,7 @@ func (a *attempt) looksLikeBrowser() bool {
 func (p *policy) originsWanted() string {
 	switch {
 	case p.origins != nil:
-		return "one of " + strings.Join(p.origins.list.Load().Strings(), " ")
+		return p.origins.list.Load().wanted
 	case p.publicURL != nil:
 		return p.publicURL.String()
 	default:
@@ -394,7 +412,8 @@ func (a *attempt) checkFetchSite(site string) error {
 		// A person who types an address makes no handshake.
 		return a.refuse(ReasonFetchMetadata, "Sec-Fetch-Site: none", "same-origin, same-site or cross-site")
 	case "same-site", "cross-site":
-		if a.policy.origins == nil && !a.policy.anyOrigin {
+		// The page of an admitted "null" is of no site at all.
+		if a.policy.origins == nil && !a.policy.anyOrigin && a.originTrust != originLoose {
 			return a.refuse(ReasonFetchMetadata, "Sec-Fetch-Site: "+site, "same-origin")
 		}
 	}
@@ -421,6 +440,12 @@ func (a *attempt) isLocalhost() bool {
 	}
 	host, err := origin.ParseHost(a.r.Host)
 	return err == nil && origin.IsLoopbackHost(host.Name)
+}
+
+// seenOrigin is enough of the first line to know it by.
+func seenOrigin(a *attempt) string {
+	value := first(a.r.Header[headerOrigin])
+	return value[:min(len(value), quote.Origin)]
 }
 
 func quotedOrigin(h http.Header) string {

@@ -178,7 +178,7 @@ func dropForeign(h http.Header) {
 		switch {
 		case hasPrefixFold(name, "Access-Control-"), hasPrefixFold(name, "Cross-Origin-"), hasPrefixFold(name, "Sec-Websocket-"):
 			delete(h, name)
-		case name == headerSetCookie, name == "Vary", name == "Location", name == headerReferrer,
+		case name == headerSetCookie, name == headerHSTS, name == "Vary", name == "Location", name == "Refresh", name == headerReferrer,
 			name == headerUpgrade, name == "Content-Length", name == "Content-Encoding", name == headerRetryAfter, name == headerAuthenticate:
 			delete(h, name)
 		}

@@ -34,8 +34,7 @@ const (
 
 // hintPlaintext says once what to write when a proxy in front ends TLS.
 func (a *attempt) hintPlaintext() {
-	proto := first(a.r.Header[headerXForwarded])
-	if !clientip.IsPrivate(a.peer) || proto == "" || a.proxies.Trusts(a.peer) {
+	if !a.seemsProxied() {
 		return
 	}
 	a.hint = hintPlaintextProxy
@@ -43,12 +42,19 @@ func (a *attempt) hintPlaintext() {
 		return
 	}
 	a.emitHint(fmt.Sprintf("plaintext from %s with X-Forwarded-Proto %s: if that is your proxy, add TrustProxies(...)",
-		a.peer, quote.Quoted(proto, quote.Origin)))
+		a.peer, quote.Quoted(first(a.r.Header[headerXForwarded]), quote.Origin)))
+}
+
+// seemsProxied reports whether a private peer that nobody trusts says that its
+// client uses TLS: trusting it would admit the handshake.
+func (a *attempt) seemsProxied() bool {
+	proto := first(a.r.Header[headerXForwarded])
+	return (equalFold(proto, "https") || equalFold(proto, "wss")) && clientip.IsPrivate(a.peer) && !a.proxies.Trusts(a.peer)
 }
 
 // hintForwarder says once that a private peer forwards for others.
 func (a *attempt) hintForwarder() {
-	if a.r.TLS == nil && len(a.r.Header[headerXForwarded]) > 0 {
+	if !a.overAllowedTransport() && a.seemsProxied() {
 		return // hintPlaintext has more to say
 	}
 	if a.hinted[onceForwarder].Load() || !clientip.IsPrivate(a.peer) || a.proxies.Trusts(a.peer) || !clientip.HasForwarding(a.r.Header) {
