@@ -1,11 +1,13 @@
 package wssecure
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/wssecure/wssecure/internal/clientip"
 )
 
 // A Source is a place where a handshake may carry its credential. What a page
@@ -78,7 +80,7 @@ func InsecureFromQuery(param, why string) Source {
 }
 
 // reservedHeaders mean something else to somebody on the way.
-var reservedHeaders = []string{headerAuth, headerCookie, "Host", headerOrigin, headerUpgrade, headerConnection, "Forwarded"}
+var reservedHeaders = []string{headerAuth, headerCookie, "Host", headerOrigin, headerUpgrade, headerConnection}
 
 // addSource checks one source; what needs the other options is in finishSources.
 func (d *draft) addSource(s Source) {
@@ -93,7 +95,7 @@ func (d *draft) addSource(s Source) {
 		}
 		d.sourceHole(s)
 	case sourceHeader:
-		if !isToken(s.name) || slices.Contains(reservedHeaders, s.name) || hasPrefixFold(s.name, "Sec-") || hasPrefixFold(s.name, "X-Forwarded-") {
+		if !isToken(s.name) || slices.Contains(reservedHeaders, s.name) || hasPrefixFold(s.name, "Sec-") || clientip.HasForwarding(http.Header{s.name: nil}) {
 			d.fault(s.option, "%q is not a header of its own; name the one your proxy sets, as \"X-Token\"", s.name)
 		}
 	case sourceSubprotocol:
@@ -131,7 +133,10 @@ func (d *draft) sourceHole(s Source) {
 // finishSources refuses what would let any site act for its visitor, and finds
 // sources that contradict other options.
 func (d *draft) finishSources() {
-	for _, s := range d.sources {
+	for i, s := range d.sources {
+		if slices.ContainsFunc(d.sources[:i], s.overlaps) {
+			d.fault(s.option, "%s is given twice; keep one", s.label())
+		}
 		switch s.kind {
 		case sourceCookie, sourceHeader:
 			d.refuseOpenOrigins(s.option)
@@ -149,6 +154,20 @@ func (d *draft) finishSources() {
 	if d.clientCAs != nil {
 		d.refuseOpenOrigins("RequireClientCert")
 	}
+}
+
+// overlaps reports whether two sources read the same place: each credential
+// there would count as two.
+func (s Source) overlaps(other Source) bool {
+	return s.kind == other.kind && s.name == other.name &&
+		(s.kind != sourceSubprotocol || slices.ContainsFunc(s.markers, func(m string) bool { return slices.Contains(other.markers, m) }))
+}
+
+func (s Source) label() string {
+	if s.name != "" {
+		return strconv.Quote(s.name)
+	}
+	return "the source"
 }
 
 func (d *draft) refuseOpenOrigins(ambient string) {
@@ -301,10 +320,14 @@ func isParameter(escaped, name string) bool {
 	return err == nil && key == name
 }
 
+// isCookie reads blanks before the equals sign as net/http does: the handler
+// behind would find a cookie there that the guard has not judged.
+func isCookie(key, name string) bool { return strings.Trim(key, " \t") == name }
+
 func cookieValues(lines []string, name string) (values []string) {
 	for _, line := range lines {
 		for pair := range strings.SplitSeq(line, ";") {
-			if key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "="); ok && key == name {
+			if key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "="); ok && isCookie(key, name) {
 				values = append(values, strings.Trim(value, `"`))
 			}
 		}
@@ -321,15 +344,27 @@ func (c *credentials) elsewhere(a *attempt) string {
 		}
 		return "Authorization, which no source reads"
 	}
+	if slices.Contains(a.offered, defaultMarker) {
+		return "the subprotocol " + defaultMarker + ", which no source reads"
+	}
+	for i := range a.policy.sources {
+		if s := &a.policy.sources[i]; s.kind == sourceHeader && len(a.r.Header[s.name]) > 0 {
+			return "the header " + s.name + " from a peer that is no trusted proxy"
+		}
+	}
 	for _, name := range []string{"access_token", "token", "jwt", "auth"} {
 		if len(queryValues(a.r.URL.RawQuery, name)) > 0 {
 			return "the query parameter " + name + ", which no source reads"
 		}
 	}
-	if len(a.r.Header[headerCookie]) > 0 {
+	if len(a.r.Header[headerCookie]) > 0 && !a.policy.reads(sourceCookie) {
 		return "a Cookie, which no source reads"
 	}
 	return "none"
+}
+
+func (p *policy) reads(kind sourceKind) bool {
+	return slices.ContainsFunc(p.sources, func(s Source) bool { return s.kind == kind })
 }
 
 // challenge is the WWW-Authenticate value of a refusal (RFC 6750 section 3).
@@ -342,8 +377,14 @@ func challenge(r Reason, p *policy) string {
 		return realm + `, error="invalid_request"`
 	case ReasonTokenInvalid:
 		return realm + `, error="invalid_token"`
+	case ReasonAuthLevel:
+		return realm + `, error="insufficient_user_authentication"`
 	case ReasonScope:
-		return realm + fmt.Sprintf(`, error="insufficient_scope", scope="%s"`, strings.Join(p.scopes, " "))
+		text := realm + `, error="insufficient_scope"`
+		if len(p.scopes) > 0 {
+			text += `, scope="` + strings.Join(p.scopes, " ") + `"`
+		}
+		return text
 	}
 	return ""
 }

@@ -139,7 +139,7 @@ func (p *policy) challengeOf(r Reason) []string { return p.challenges[r.public()
 
 func makeChallenges(p *policy) map[Reason][]string {
 	all := map[Reason][]string{}
-	for _, r := range []Reason{ReasonTokenMissing, ReasonCredential, ReasonTokenInvalid, ReasonScope} {
+	for _, r := range []Reason{ReasonTokenMissing, ReasonCredential, ReasonTokenInvalid, ReasonAuthLevel, ReasonScope} {
 		if text := challenge(r, p); text != "" {
 			all[r] = []string{text}
 		}

@@ -89,7 +89,7 @@ func stripCookie(h http.Header, name string) {
 	for _, line := range h[headerCookie] {
 		for pair := range strings.SplitSeq(line, ";") {
 			pair = strings.Trim(pair, " \t")
-			if key, _, _ := strings.Cut(pair, "="); key != name && pair != "" {
+			if key, _, _ := strings.Cut(pair, "="); !isCookie(key, name) && pair != "" {
 				kept = append(kept, pair)
 			}
 		}

@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -29,13 +30,14 @@ func (a *attempt) checkSubprotocols() error {
 		}
 	}
 	if a.policy.requireSubprotocol {
-		return a.refuse(ReasonSubprotocol, strings.Join(a.offered, ", "), "one of "+strings.Join(a.policy.subprotocols, ", "))
+		return a.refuse(ReasonSubprotocol, fmt.Sprintf("%d other names", len(a.offered)), "one of "+strings.Join(a.policy.subprotocols, ", "))
 	}
 	return nil
 }
 
 // parseSubprotocols returns the offered names in order, or what is wrong with
-// them. It is linear in the bytes, which are bounded.
+// them: by their place, since any of them may be a credential. It is linear in
+// the bytes, which are bounded.
 func parseSubprotocols(lines []string, most int) (names []string, fault string) {
 	if len(lines) == 0 {
 		return nil, ""
@@ -51,15 +53,13 @@ func parseSubprotocols(lines []string, most int) (names []string, fault string) 
 		for element := range strings.SplitSeq(line, ",") {
 			name := strings.Trim(element, " \t")
 			if !isToken(name) {
-				return nil, "no token: " + name
+				return nil, fmt.Sprintf("name %d is no token", len(names)+1)
 			}
 			if len(names) == mostSubprotocols {
 				return nil, "too many names"
 			}
-			for _, n := range names {
-				if n == name {
-					return nil, "twice: " + name
-				}
+			if slices.Contains(names, name) {
+				return nil, fmt.Sprintf("name %d is there before", len(names)+1)
 			}
 			names = append(names, name)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -230,6 +231,9 @@ func (v *tokenVerifier) boundsItself() bool     { return true }
 func (v *tokenVerifier) size() int              { return v.settings.rules.MaxSize }
 func (v *tokenVerifier) known(text string) bool { return v.judge != nil && v.judge.Known(text) }
 
+// issuers are the values of iss that v judges: one, or one for each tenant.
+func (v *tokenVerifier) issuers() []string { return v.settings.rules.Issuers() }
+
 func (v *tokenVerifier) ready() error {
 	if v.judge == nil {
 		return errors.New("the verifier has configuration errors")
@@ -269,6 +273,7 @@ func (v *tokenVerifier) notify(n token.Notice) {
 // anyOf chooses by issuer before any key is touched.
 type anyOf struct {
 	byIssuer  map[string]*tokenVerifier
+	own       []*tokenVerifier
 	opaque    []Verifier
 	all       []Verifier
 	mistakes  []error
@@ -293,12 +298,14 @@ func (a *anyOf) add(v Verifier) {
 	case *tokenVerifier:
 		a.mistakes = append(a.mistakes, v.faults()...)
 		a.tokenSize = max(a.tokenSize, v.size())
-		issuer := v.settings.rules.Issuer
-		if a.byIssuer[issuer] != nil {
-			a.mistakes = append(a.mistakes, configError("AnyOf", "issuer "+quoteEach([]string{issuer})+" has two verifiers; merge them"))
-			return
+		a.own = append(a.own, v)
+		for _, issuer := range v.issuers() {
+			if other := a.byIssuer[issuer]; other != nil && other != v {
+				a.mistakes = append(a.mistakes, configError("AnyOf", "issuer "+strconv.Quote(issuer)+" has two verifiers; merge them"))
+				return
+			}
+			a.byIssuer[issuer] = v
 		}
-		a.byIssuer[issuer] = v
 	case *anyOf:
 		a.mistakes = append(a.mistakes, configError("AnyOf", "holds another AnyOf; list its verifiers here"))
 	default:
@@ -344,20 +351,20 @@ func (a *anyOf) known(text string) bool {
 
 func (a *anyOf) ready() error {
 	var errs []error
-	for _, v := range a.byIssuer {
+	for _, v := range a.own {
 		errs = append(errs, v.ready())
 	}
 	return errors.Join(errs...)
 }
 
 func (a *anyOf) attach(c *core) {
-	for _, v := range a.byIssuer {
+	for _, v := range a.own {
 		v.attach(c)
 	}
 }
 
 func (a *anyOf) detach(c *core) {
-	for _, v := range a.byIssuer {
+	for _, v := range a.own {
 		v.detach(c)
 	}
 }

@@ -158,6 +158,18 @@ func tenantIssuers(r Rules) (map[string]string, []error) {
 	return issuers, wrong
 }
 
+// Issuers are the values of iss that the rules accept: one, or one for each tenant.
+func (r Rules) Issuers() []string {
+	if len(r.Tenants) == 0 {
+		return []string{r.Issuer}
+	}
+	issuers := make([]string, len(r.Tenants))
+	for i, tenant := range r.Tenants {
+		issuers[i] = strings.ReplaceAll(r.Issuer, tenantMark, tenant)
+	}
+	return issuers
+}
+
 // isTenant keeps out whatever would move the tenant elsewhere in the issuer's URL.
 func isTenant(id string) bool {
 	for i := range len(id) {
