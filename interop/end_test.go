@@ -1,0 +1,262 @@
+package interop_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/probe"
+)
+
+// wantServed says that the library's loop has come to its end with an error.
+func wantServed(t testing.TB, a *app) {
+	t.Helper()
+	select {
+	case err := <-a.served:
+		if errors.Is(err, errNotUpgraded) {
+			t.Errorf("the library did not upgrade: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the handler has not returned")
+	}
+}
+
+func revoked(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	id := r.WaitEvent(wssecure.EventOpened).SessionID
+	if n, err := r.Guard.Revoke(t.Context(), wssecure.SessionID(id), "kicked"); n != 1 || err != nil {
+		t.Fatalf("Revoke closed %d sessions, error %v", n, err)
+	}
+	wantClose(t, c, 3000, "revoked")
+	r.wantClosedEvent(t, wssecure.ReasonRevoked, 3000, wssecure.ByGuard)
+	wantServed(t, a)
+	r.wantAllBack(t)
+
+	h := r.handshake("mallory")
+	answer, c := r.ask(t, h.Bytes())
+	if answer.Status != 101 {
+		t.Fatalf("status %d", answer.Status)
+	}
+	if n, err := r.Guard.Revoke(t.Context(), wssecure.Subject(r.issuer.URL, "mallory"), "left the company"); n != 1 || err != nil {
+		t.Fatalf("Revoke closed %d sessions, error %v", n, err)
+	}
+	wantClose(t, c, 3000, "revoked")
+	if answer, _ := r.ask(t, h.Set("Sec-WebSocket-Key", freshKey()).Bytes()); answer.Status != 401 {
+		t.Errorf("the revoked token: status %d, want 401", answer.Status)
+	}
+}
+
+func tokenExpired(t *testing.T, st stack) {
+	a := newApp()
+	next := st.behind(t, a)
+	r := startRig(t, func(g *wssecure.Guard) http.Handler {
+		short := func(context.Context, string) (*wssecure.Identity, error) {
+			return &wssecure.Identity{Issuer: "https://id.example.com", Subject: user, Expiry: time.Now().Add(400 * time.Millisecond)}, nil
+		}
+		child, err := g.With(wssecure.RequireToken(wssecure.VerifierFunc(short)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return child.Handler(next)
+	})
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	wantClose(t, c, 3000, "token-expired")
+	r.wantClosedEvent(t, wssecure.ReasonTokenExpired, 3000, wssecure.ByGuard)
+	wantServed(t, a)
+	r.wantAllBack(t)
+}
+
+func messageTooLarge(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	length := uint64(2<<20 + 1)
+	send(t, c, probe.Frame{FIN: true, Opcode: probe.Binary, Masked: true, Length: &length}) // its header alone
+	wantClose(t, c, 1009, "message-size")
+	r.wantClosedEvent(t, wssecure.ReasonMessageSize, 1009, wssecure.ByGuard)
+	wantServed(t, a)
+	r.wantAllBack(t)
+}
+
+func badFrame(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	for _, row := range []struct {
+		name string
+		f    probe.Frame
+	}{
+		{"W-01 RSV1 without deflate", probe.Frame{FIN: true, RSV: 4, Opcode: probe.Text, Masked: true}},
+		{"W-02 reserved opcode", probe.Frame{FIN: true, Opcode: 3, Masked: true}},
+		{"unmasked", probe.Frame{FIN: true, Opcode: probe.Text, Payload: []byte("x")}},
+	} {
+		c := r.open(t)
+		sendText(t, c, "delivered first")
+		send(t, c, row.f)
+		wantMessage(t, c, probe.Text, []byte("delivered first"))
+		wantClose(t, c, 1002, "protocol")
+		e := r.wantClosedEvent(t, wssecure.ReasonProtocol, 1002, wssecure.ByGuard)
+		if e.In.Messages != 1 {
+			t.Errorf("%s: %d messages in, want 1", row.name, e.In.Messages)
+		}
+		wantServed(t, a)
+	}
+	r.wantAllBack(t)
+}
+
+func shutdown(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	down := make(chan error, 1)
+	go func() { down <- r.Guard.Shutdown(ctx) }()
+	wantClose(t, c, 1012, "restart")
+	if err := <-down; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	r.wantClosedEvent(t, wssecure.ReasonRestart, 1012, wssecure.ByGuard)
+	wantServed(t, a)
+	if answer, _ := r.ask(t, r.handshake(user).Bytes()); answer.Status != 503 {
+		t.Errorf("a handshake after Shutdown: status %d, want 503", answer.Status)
+	}
+	if n := r.Guard.Stats().Open; n != 0 {
+		t.Errorf("%d places are still taken", n)
+	}
+}
+
+func sessionClose(t *testing.T, st stack) {
+	a := newApp()
+	next := st.behind(t, a)
+	found := make(chan *wssecure.Session, 1)
+	r := startRig(t, func(g *wssecure.Guard) http.Handler {
+		return g.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s, ok := wssecure.SessionFrom(r.Context()); ok {
+				select {
+				case found <- s:
+				default: // of wantAllBack
+				}
+			}
+			next.ServeHTTP(w, r)
+		}))
+	})
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	s := <-found
+	if id := s.Identity(); id == nil || id.Subject != user || s.ID() != r.WaitEvent(wssecure.EventOpened).SessionID {
+		t.Errorf("session %s of %v in the inner handler's context", s.ID(), id)
+	}
+	if err := s.Close(4001, "see you"); err != nil {
+		t.Error(err)
+	}
+	wantClose(t, c, 4001, "see you")
+	r.wantClosedEvent(t, wssecure.ReasonDone, 4001, wssecure.ByApp)
+	wantServed(t, a)
+	r.wantAllBack(t)
+}
+
+// libraryCloses: the code of the library's own frame is the one of the event,
+// and no second close frame follows.
+func libraryCloses(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	sendText(t, c, wordClose)
+	wantClose(t, c, appCode, appReason)
+	r.wantClosedEvent(t, wssecure.ReasonDone, appCode, wssecure.ByApp)
+	wantServed(t, a)
+	r.wantAllBack(t)
+}
+
+func libraryDrops(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	sendText(t, c, wordDrop)
+	if f, err := c.ReadFrame(); err == nil {
+		t.Errorf("a frame %d %q although the library has just closed", f.Opcode, f.Payload)
+	}
+	r.wantClosedEvent(t, wssecure.ReasonDone, 1006, wssecure.ByApp)
+	wantServed(t, a)
+	r.wantAllBack(t)
+}
+
+func peerCloses(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	if err := c.Send(probe.CloseFrame(4000, "leaving")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.AwaitClose(); err != nil {
+		t.Errorf("no answer to the close frame: %v", err)
+	}
+	if err := c.AwaitEOF(5 * time.Second); err != nil {
+		t.Error(err)
+	}
+	e := r.WaitEvent(wssecure.EventClosed)
+	if e.Reason != wssecure.ReasonPeer || e.PeerCode != 4000 || e.By != wssecure.ByPeer {
+		t.Errorf("closed: %s, peer's code %d, by %s", e.Reason, e.PeerCode, e.By)
+	}
+	wantServed(t, a)
+	r.wantAllBack(t)
+}
+
+func peerGone(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	for _, leave := range []func(c net.Conn){
+		func(c net.Conn) { c.Close() },
+		func(c net.Conn) { // a reset
+			tcp := c.(interface{ NetConn() net.Conn }).NetConn().(*net.TCPConn)
+			_ = tcp.SetLinger(0)
+			tcp.Close()
+		},
+		func(c net.Conn) { // in the middle of a frame
+			_, _ = io.WriteString(c, "\x81\x85abcdH")
+			c.Close()
+		},
+	} {
+		c := r.open(t)
+		wantEcho(t, c, "before")
+		leave(c.NetConn())
+		r.wantClosedEvent(t, wssecure.ReasonPeer, 1006, wssecure.ByPeer)
+		wantServed(t, a)
+	}
+	r.wantAllBack(t)
+}
+
+// panics: in the handler itself it ends the session with 1011. Behind a proxy
+// it is the backend's, and all that is seen of it is that the backend has gone.
+func panics(t *testing.T, st stack) {
+	a := newApp()
+	r := behind(t, st, a)
+	c := r.open(t)
+	wantEcho(t, c, "before")
+	sendText(t, c, wordPanic)
+	if st.proxy {
+		if err := c.AwaitEOF(5 * time.Second); err != nil {
+			t.Error(err)
+		}
+		r.wantClosedEvent(t, wssecure.ReasonDone, 1006, wssecure.ByApp)
+	} else {
+		wantClose(t, c, 1011, "internal")
+		r.wantClosedEvent(t, wssecure.ReasonInternal, 1011, wssecure.ByApp)
+	}
+	wantServed(t, a)
+	r.wantAllBack(t)
+}
