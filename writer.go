@@ -237,6 +237,7 @@ type upgradeWriter struct {
 	hijacker http.Hijacker
 	status   int // of the answer, 0 while there is none
 	hijacked bool
+	spoiled  bool // a false 101 was tried: what follows is dropped
 }
 
 func (u *upgradeWriter) Header() http.Header { return u.inner.Header() }
@@ -259,7 +260,7 @@ func (u *upgradeWriter) WriteHeader(status int) {
 	if fault := u.a.headFault(h); fault != "" {
 		u.a.finding.err = fmt.Errorf("the handler's 101 %s", fault)
 		u.a.abandon()
-		u.status = http.StatusInternalServerError
+		u.status, u.spoiled = http.StatusInternalServerError, true
 		u.a.answer(&Rejection{Reason: ReasonInternal})
 		u.a.report(ReasonInternal)
 		return
@@ -277,6 +278,9 @@ func (u *upgradeWriter) WriteHeader(status int) {
 func (u *upgradeWriter) Write(b []byte) (int, error) {
 	if u.hijacked {
 		return 0, http.ErrHijacked
+	}
+	if u.spoiled {
+		return 0, errSpoiled
 	}
 	if u.status == 0 {
 		u.WriteHeader(http.StatusOK)

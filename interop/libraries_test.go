@@ -253,4 +253,3 @@ var stacks = func() []stack {
 	}
 	return append(all, stack{"ReverseProxy", true, true, proxied})
 }()
-
