@@ -38,7 +38,7 @@ func (a *attempt) prepare() (http.ResponseWriter, http.Hijacker, context.Context
 	inner := innermost(a.w)
 	hijacker, ok := inner.(http.Hijacker)
 	if !ok {
-		a.finding.err = fmt.Errorf("the writer %T %w", a.w, errNoHijack)
+		a.finding.err = fmt.Errorf("the writer %T %w", inner, errNoHijack)
 		return nil, nil, nil, ReasonInternal
 	}
 	ctx, err := a.sessionContext()

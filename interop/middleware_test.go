@@ -201,7 +201,7 @@ func throughSurrounding(t *testing.T, r *rig) {
 	wantClose(t, c, 3000, "revoked")
 	r.wantClosedEvent(t, wssecure.ReasonRevoked, 3000, wssecure.ByGuard)
 
-	answer, c = r.ask(t, r.handshake(user).Set("Origin", "https://evil.test").Bytes())
+	answer, c = r.ask(t, r.handshake(user).Set("Origin", "https://evil.test").Add("Accept-Encoding: gzip").Bytes())
 	if answer.Status != 403 {
 		t.Errorf("a foreign origin: %s", answer.StatusLine)
 	}
