@@ -214,21 +214,19 @@ func (r *attackRunner) run(ctx context.Context, a attack) (*outcome, error) {
 }
 
 // reasonSeen waits for the event of the decision: for a refusal the one that the problem document's instance names, for
-// a session the one that says why it was closed. Sessions of an earlier attack may still be closing meanwhile.
+// a session the one that closed with the code the attacker got. A session of the attack before may still be closing.
 func reasonSeen(ctx context.Context, events <-chan wssecure.Event, x *exchange, began time.Time) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	ours := make(map[string]bool) // sessions opened by this attack
 	for {
 		select {
 		case <-ctx.Done():
 			return ""
 		case e := <-events:
-			switch {
-			case e.Kind == wssecure.EventOpened && e.ClientIP == attackNetwork.Addr() && e.Time.After(began):
-				ours[e.SessionID] = true
-			case e.Kind == wssecure.EventClosed && x.outcome.CloseCode != 0 && ours[e.SessionID],
-				e.Kind == wssecure.EventRefused && x.instance != "" && e.ID == x.instance:
+			refused := e.Kind == wssecure.EventRefused && x.instance != "" && e.ID == x.instance
+			closed := e.Kind == wssecure.EventClosed && int(e.CloseCode) == x.outcome.CloseCode &&
+				e.ClientIP == attackNetwork.Addr() && e.Time.After(began)
+			if refused || closed {
 				return string(e.Reason)
 			}
 		}
