@@ -95,7 +95,7 @@ func (o *owner) End(v wire.Violation) error {
 		return s.end(cause{rejection: &Rejection{Reason: ReasonPeer}, by: ByPeer})
 	case wire.AppClosed, wire.OtherStatus:
 		return s.end(cause{rejection: &Rejection{Reason: ReasonDone}, by: ByApp})
-	case wire.BadHead, wire.BadStream:
+	case wire.BadHead, wire.NoHead, wire.BadStream:
 		return s.end(cause{rejection: &Rejection{Reason: ReasonInternal, Err: wireError(v)}, by: ByApp})
 	case wire.SlowReader:
 		return s.end(cause{rejection: &Rejection{Reason: ReasonSlowReader}, by: ByGuard, code: ReasonSlowReader.CloseCode(), text: string(ReasonSlowReader)})
@@ -120,8 +120,11 @@ func (o *owner) Finished() {
 }
 
 func wireError(v wire.Violation) error {
-	if v == wire.BadHead {
+	switch v {
+	case wire.BadHead:
 		return errBadHead
+	case wire.NoHead:
+		return errNoHead
 	}
 	return errBadStream
 }

@@ -48,8 +48,9 @@ type Conn struct {
 	reading, writing bool
 	in               inbound
 	out              outbound
-	head             *head // nil once frames flow
-	passing          bool  // the library answered with another status: nothing is parsed
+	head             *head         // nil once frames flow
+	headBy           time.Duration // when it must be whole; 0: it is
+	passing          bool          // the library answered with another status: nothing is parsed
 
 	timer              *time.Timer
 	armed              time.Duration // when it fires
@@ -71,7 +72,8 @@ type Conn struct {
 // New returns a metered connection over raw. Early holds bytes that the peer
 // sent with its handshake; they are copied, metered and read first. With a
 // head the Conn expects the library's response head before any frame, without
-// one frames from the start. Nothing runs before [Conn.Start] or the head.
+// one frames from the start. Nothing runs before [Conn.Start] or the head but
+// the time that a library has for it.
 //
 // Limits.Deflate counts here alone, and only without a head: with one, the
 // head tells what was negotiated.
@@ -85,6 +87,8 @@ func New(raw net.Conn, early []byte, l Limits, h *Head, o Owner) *Conn {
 	c.in.controls = newBudget(l.Controls)
 	if h != nil {
 		c.head = &head{want: h}
+		c.headBy = sum(c.clock(), statusTime)
+		c.arm(statusTime)
 		c.deflate = false
 	}
 	return c

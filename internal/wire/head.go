@@ -46,7 +46,7 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 		if !ok {
 			return c.refuseHead()
 		}
-		c.deflate = deflate
+		c.deflate, c.headBy = deflate, 0
 		c.mu.Unlock()
 		c.Start()
 		c.owner.Opened()
@@ -58,6 +58,7 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 			return 0, c.goneBy()
 		}
 	case status >= 200:
+		c.headBy = 0
 		c.beginClosing(OtherStatus, statusTime)
 		if _, err := c.send(nil, h.buf[:n], c.clock()); err != nil {
 			return 0, c.goneBy()

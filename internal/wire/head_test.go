@@ -199,6 +199,35 @@ func TestOtherStatus(t *testing.T) {
 			}
 		})
 	})
+	t.Run("W-21 taken and forgotten", func(t *testing.T) {
+		for _, wrote := range []string{"", head[:20]} {
+			synctest.Test(t, func(t *testing.T) {
+				raw, peer := net.Pipe()
+				s := newSession(raw, nil, open(), wantHead())
+				go io.Copy(io.Discard, peer)
+				s.conn.Write([]byte(wrote))
+				finishedAfter(t, s, 30*time.Second)
+				if v := s.violation(); v != wire.NoHead || s.opened != 0 {
+					t.Errorf("violation %d, opened %d", v, s.opened)
+				}
+			})
+		}
+	})
+	t.Run("W-21 a head in time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			raw, peer := net.Pipe()
+			s := newSession(raw, nil, open(), wantHead())
+			go io.Copy(io.Discard, peer)
+			time.Sleep(29 * time.Second)
+			s.conn.Write([]byte(plain101 + "\r\n"))
+			time.Sleep(10 * time.Second)
+			if v := s.violation(); v != 0 || s.opened != 1 {
+				t.Errorf("violation %d, opened %d", v, s.opened)
+			}
+			s.conn.Cut()
+			<-s.done
+		})
+	})
 	t.Run("W-21 closed without a head", func(t *testing.T) {
 		s := newSession(&tape{}, nil, open(), wantHead())
 		s.conn.Close()

@@ -10,7 +10,9 @@ import (
 const (
 	// closeTime is what the other side has to answer a close frame (W-26).
 	closeTime = 5 * time.Second
-	// statusTime is what a library has to complete an answer that opens nothing.
+	// statusTime is what a library has to begin its answer, and to complete one
+	// that opens nothing. A handler that has taken the connection and forgotten
+	// it would hold it, and its lease, for ever.
 	statusTime = 30 * time.Second
 	// grace is what an ended session's peer has to do so (W-32).
 	grace = time.Second
@@ -115,6 +117,9 @@ func (c *Conn) survey(now time.Duration) watch {
 	w := watch{next: math.MaxInt64}
 	if in.pauseUntil != 0 {
 		w.within(in.pauseUntil - now)
+	}
+	if c.headBy != 0 {
+		w.at(c.headBy-now, NoHead)
 	}
 	if c.closing != 0 {
 		w.at(c.closeBy-now, c.closing)

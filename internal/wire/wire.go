@@ -63,6 +63,7 @@ const (
 	PeerGone               // end of stream or reset without a close frame: 1006
 	AppClosed              // the library sent its close frame, or closed the connection
 	BadHead                // 1011, by cut: the library's 101 is not what the guard let through
+	NoHead                 // 1011, by cut: the library took the connection and wrote no head
 	OtherStatus            // the library answered with another status than 101
 	BadStream              // 1011, by cut: the library's bytes are no frames
 )
