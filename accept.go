@@ -2,13 +2,14 @@ package wssecure
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -22,8 +23,10 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 		a.reject(err)
 		return
 	}
-	d := &door{a: a, outer: inner.Header(), hijacker: hijacker, header: http.Header{}}
-	ws, err := websocket.Accept(d, a.synthetic(), a.acceptOptions())
+	d := doors.Get().(*door)
+	defer d.free()
+	d.a, d.outer, d.hijacker = a, inner.Header(), hijacker
+	ws, err := websocket.Accept(d, d.request(), a.acceptOptions())
 	if err != nil {
 		a.acceptFailed(d, err)
 		return
@@ -58,6 +61,9 @@ func (a *attempt) acceptFailed(d *door, err error) {
 }
 
 func (a *attempt) acceptOptions() *websocket.AcceptOptions {
+	if a.chosen == "" && !a.deflate {
+		return plainAccept
+	}
 	o := &websocket.AcceptOptions{InsecureSkipVerify: true}
 	if a.chosen != "" {
 		o.Subprotocols = []string{a.chosen}
@@ -68,36 +74,59 @@ func (a *attempt) acceptOptions() *websocket.AcceptOptions {
 	return o
 }
 
-// synthetic is the least request that the library accepts: everything about the
-// real one has been judged.
-func (a *attempt) synthetic() *http.Request {
-	h := http.Header{
-		headerConnection: valuesUpgradeToken,
-		headerUpgrade:    valuesWebsocket,
-		headerWSVersion:  valuesVersion13,
-		headerWSKey:      a.r.Header[headerWSKey],
-	}
-	if a.chosen != "" {
-		h[headerWSProtocol] = []string{a.chosen}
-	}
-	if a.deflate {
-		h[headerWSExtensions] = []string{deflateOffer}
-	}
-	return &http.Request{Method: http.MethodGet, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h, Host: a.r.Host}
-}
+// plainAccept is what most handshakes need. The library copies it.
+var plainAccept = &websocket.AcceptOptions{InsecureSkipVerify: true}
 
 var valuesUpgradeToken = []string{"Upgrade"}
 
 // door is the writer that coder/websocket accepts on: at WriteHeader(101) it
 // takes the connection and writes the head, at Hijack it gives the meter.
 type door struct {
-	a        *attempt
-	outer    http.Header // what middleware outside has set
-	header   http.Header
-	hijacker http.Hijacker
-	raw      net.Conn
-	conn     *wire.Conn
-	err      error
+	a         *attempt
+	outer     http.Header // what middleware outside has set
+	header    http.Header
+	hijacker  http.Hijacker
+	raw       net.Conn
+	conn      *wire.Conn
+	err       error
+	synthetic http.Request
+	written   bytes.Buffer
+}
+
+// doors are used again: Accept keeps neither its writer nor its request, and no
+// function of the application sees either.
+var doors = sync.Pool{New: func() any {
+	return &door{header: http.Header{}, synthetic: http.Request{
+		Method: http.MethodGet, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{},
+	}}
+}}
+
+// free empties d of everything that is its handshake's.
+func (d *door) free() {
+	clear(d.header)
+	clear(d.synthetic.Header)
+	d.synthetic.Host = ""
+	d.written.Reset()
+	d.a, d.outer, d.hijacker, d.raw, d.conn, d.err = nil, nil, nil, nil, nil, nil
+	doors.Put(d)
+}
+
+// request is the least that the library accepts: everything about the real one
+// has been judged.
+func (d *door) request() *http.Request {
+	a, h := d.a, d.synthetic.Header
+	h[headerConnection] = valuesUpgradeToken
+	h[headerUpgrade] = valuesWebsocket
+	h[headerWSVersion] = valuesVersion13
+	h[headerWSKey] = a.r.Header[headerWSKey]
+	if a.chosen != "" {
+		h[headerWSProtocol] = []string{a.chosen}
+	}
+	if a.deflate {
+		h[headerWSExtensions] = []string{deflateOffer}
+	}
+	d.synthetic.Host = a.r.Host
+	return &d.synthetic
 }
 
 func (d *door) Header() http.Header { return d.header }
@@ -144,12 +173,14 @@ func cmpErr(err error) error {
 // head is the 101: what the library has set, the marker where no subprotocol was
 // chosen, HSTS, and what middleware outside has set.
 func (d *door) head() []byte {
-	var b strings.Builder
-	b.Grow(256)
+	b := &d.written
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
 	line := func(name, value string) {
 		if value != "" {
-			b.WriteString(name + ": " + value + "\r\n")
+			b.WriteString(name)
+			b.WriteString(": ")
+			b.WriteString(value)
+			b.WriteString("\r\n")
 		}
 	}
 	line("Sec-WebSocket-Accept", first(d.header[headerWSAccept]))
@@ -163,10 +194,10 @@ func (d *door) head() []byte {
 		line(headerHSTS, d.a.policy.hsts[0])
 	}
 	if len(d.outer) > 0 {
-		_ = d.outer.WriteSubset(&b, ownLines)
+		_ = d.outer.WriteSubset(b, ownLines)
 	}
 	b.WriteString("\r\n")
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // ownLines of a 101 are the guard's, whoever has set them before.
@@ -189,7 +220,10 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 	}()
 	err := serve(ctx, c)
 	if err == nil {
-		s.end(cause{rejection: &Rejection{Reason: ReasonDone}, by: ByApp, code: 1000})
+		// This goroutine is done: it sees its connection off by itself.
+		if w := s.settle(&cause{rejection: rejectionDone, by: ByApp, code: 1000}); w != nil {
+			w.Linger(1000, "")
+		}
 		return
 	}
 	s.endWith(asRejection(err, ReasonInternal), ByApp, 1011)

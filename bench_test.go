@@ -187,7 +187,7 @@ var floods = []struct {
 	{"Origin", 403, wssecure.TrustNetworks("many floods", "203.0.113.0/24"), func(r *http.Request) { r.Header["Origin"] = []string{"https://evil.example"} }},
 	{"Version", 426, fastHandshakes, func(r *http.Request) { r.Header["Sec-Websocket-Version"] = []string{"8"} }},
 	{"NoToken", 401, fastHandshakes, func(r *http.Request) { delete(r.Header, "Authorization") }},
-	{"Rate", 429, wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}), func(r *http.Request) { delete(r.Header, "Authorization") }},
+	{"Rate", 429, wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.PerMinute(1)), func(r *http.Request) { delete(r.Header, "Authorization") }},
 }
 
 // runRefused makes a guard and runs one refusal through it, again and again.

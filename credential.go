@@ -409,13 +409,15 @@ func isUnreserved(s string) bool {
 	return s != ""
 }
 
-func isUnreservedByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
+func isUnreservedByte(c byte) bool { return unreserved[c] }
+
+// unreserved of RFC 3986 section 2.3, as a table: tokens are a kilobyte long.
+var unreserved = func() (table [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~") {
+		table[c] = true
 	}
-	return c == '-' || c == '.' || c == '_' || c == '~'
-}
+	return table
+}()
 
 func isVisible(s string) bool {
 	for i := 0; i < len(s); i++ {

@@ -20,6 +20,9 @@ type cause struct {
 	text      string
 }
 
+// rejectionDone ends what ends as it should.
+var rejectionDone = &Rejection{Reason: ReasonDone}
+
 // Close ends the session with a close frame of the application: code 1000 or
 // 3000 to 4999 (RFC 6455 section 7.4.2); any other is sent as 1011 and is an
 // error. The reason is cut to 123 bytes. On a session that has ended it does
@@ -50,17 +53,22 @@ func closeText(reason string) string {
 // end ends the session for c unless it has ended: cause, context, close frame;
 // the wire sees to grace and cut. It returns the rejection that counts.
 func (s *Session) end(c cause) *Rejection {
-	if !s.cause.CompareAndSwap(nil, &c) {
-		return s.cause.Load().rejection
+	if w := s.settle(&c); w != nil {
+		w.Finish(int(c.code), c.text)
+	}
+	return s.cause.Load().rejection
+}
+
+// settle makes c the cause unless there is one, and returns the connection that
+// is to be finished for it, nil when there is none.
+func (s *Session) settle(c *cause) *wire.Conn {
+	if !s.cause.CompareAndSwap(nil, c) {
+		return nil
 	}
 	s.cancel(c.rejection)
 	s.mu.Lock()
-	w := s.wire
-	s.mu.Unlock()
-	if w != nil {
-		w.Finish(int(c.code), c.text)
-	}
-	return c.rejection
+	defer s.mu.Unlock()
+	return s.wire
 }
 
 // endWith ends the session for an error, with the reason's close code or, where
@@ -160,23 +168,23 @@ func wireReason(v wire.Violation) Reason {
 	return ReasonInternal
 }
 
-// reportClosed emits the one closed event.
+// reportClosed counts the end and, when somebody listens, emits the one closed
+// event.
 func (s *Session) reportClosed() {
-	c := s.cause.Load()
-	n := s.wire.Counters()
-	reason := c.rejection.Reason
+	reason := s.cause.Load().rejection.Reason
 	s.core.audit.count(EventClosed, reason)
 	if verdicts[reason].fails == failYes {
 		s.core.chargeFailure(s.policy, failureBy{client: s.client, origin: s.origin, identity: s.Identity(), reason: reason})
 	}
-	if !s.core.audit.wanted(reason.level(), s.policy.hooks) {
-		return
+	if s.core.audit.wanted(reason.level(), s.policy.hooks) {
+		s.emitClosed()
 	}
-	e := s.base
-	e.Kind, e.Time, e.Reason, e.By = EventClosed, time.Now().UTC(), reason, c.by
-	e.Issuer, e.Subject = eventSubject(s.Identity())
-	e.Issuer, e.Subject = quote.Cut(e.Issuer, quote.Value), quote.Cut(e.Subject, quote.Value)
-	e.Err = c.rejection.Err
+}
+
+func (s *Session) emitClosed() {
+	c, n := s.cause.Load(), s.wire.Counters()
+	e := s.event(EventClosed)
+	e.Time, e.Reason, e.By, e.Err = time.Now().UTC(), c.rejection.Reason, c.by, c.rejection.Err
 	e.Took = time.Since(s.opened)
 	e.In, e.Out = Traffic{n.InMessages, n.InBytes}, Traffic{n.OutMessages, n.OutBytes}
 	e.PeerCode = StatusCode(n.PeerCode)
@@ -205,7 +213,7 @@ func (s *Session) reportUnopened() {
 	}
 	c := s.cause.Load()
 	status := s.wire.Counters().Status
-	s.core.reportUnserved(s.policy, s.base, unservedReason(c.rejection.Reason, status), status, c.rejection.Err)
+	s.core.reportUnserved(s.policy, s.event(EventRefused), unservedReason(c.rejection.Reason, status), status, c.rejection.Err)
 }
 
 // unservedReason is the reason of a handler's own answer to an admitted upgrade.

@@ -157,6 +157,22 @@ func (a *attempt) event(kind EventKind) Event {
 	return e
 }
 
+// event begins an event of a session, dated to its handshake.
+func (s *Session) event(kind EventKind) Event {
+	f := &s.from
+	e := Event{
+		Kind: kind, Time: f.started.UTC(), ID: f.id.String(), SessionID: s.id,
+		Origin:   quote.Cut(f.origin, quote.Origin),
+		Host:     quote.Cut(s.request.Host, quote.Value),
+		Path:     quote.Cut(s.request.URL.Path, quote.Value),
+		ClientIP: s.client, PeerIP: f.peer, Hint: f.hint,
+		TLSVersion: f.tlsVersion, TLSSuite: f.tlsSuite, TLSCurve: f.tlsCurve,
+	}
+	e.Issuer, e.Subject = eventSubject(s.Identity())
+	e.Issuer, e.Subject = quote.Cut(e.Issuer, quote.Value), quote.Cut(e.Subject, quote.Value)
+	return e
+}
+
 // attrs are the event's fields for the log: dotted keys, none that is empty.
 func (e *Event) attrs(out []slog.Attr) []slog.Attr {
 	text := func(key, value string) {

@@ -87,8 +87,8 @@ func (s *Session) refuseMessage(err error) {
 	if s.messages.Add(1) > 1 || !s.core.audit.wanted(info, s.policy.hooks) {
 		return
 	}
-	e := s.base
-	e.Kind, e.Time, e.Check, e.Err, e.Reason = EventMessageRefused, time.Now().UTC(), "filters", err, ReasonMessageInvalid
+	e := s.event(EventMessageRefused)
+	e.Time, e.Check, e.Err, e.Reason = time.Now().UTC(), "filters", err, ReasonMessageInvalid
 	s.core.audit.emit(e, s.policy.hooks)
 }
 

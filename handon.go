@@ -52,8 +52,11 @@ func (a *attempt) prepare() (http.ResponseWriter, http.Hijacker, context.Context
 	if err := a.session.err(); err != nil {
 		return nil, nil, nil, err
 	}
-	a.session.base = a.event(EventOpened)
-	a.session.base.Time, a.session.base.SessionID, a.session.base.Check = a.started.UTC(), a.session.id, ""
+	a.session.from = facts{id: a.id, started: a.started, origin: first(a.r.Header[headerOrigin]), hint: a.hint, peer: a.peer}
+	if t := a.r.TLS; t != nil {
+		f := &a.session.from
+		f.tlsVersion, f.tlsSuite, f.tlsCurve = tlsNames(t)
+	}
 	return inner, hijacker, ctx, nil
 }
 
@@ -145,7 +148,7 @@ func (u *upgradeWriter) finish(panicked any) {
 			conn.Close()
 		}
 	}
-	e := a.session.base
+	e := a.session.event(EventRefused)
 	a.abandon()
 	a.reportUnserved(a.policy, e, reason, status, err)
 }

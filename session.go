@@ -32,13 +32,13 @@ type Session struct {
 	request  RequestInfo
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	base     Event // what all its events share
+	from     facts
 	opened   time.Time
 
 	mu       sync.Mutex
 	wire     *wire.Conn
 	indexed  registry.Keys
-	leases   []lease
+	leases   []store.Release
 	nonce    string // withdrawn when the 101 never comes
 	released bool
 
@@ -47,7 +47,16 @@ type Session struct {
 	messages atomic.Int64
 }
 
-type lease struct{ key store.Key }
+// facts are what all events of a session tell of its handshake. They become an
+// Event when somebody listens: one for each session would weigh more than all
+// else that the guard keeps of it.
+type facts struct {
+	id                             eventID
+	started                        time.Time
+	origin, hint                   string
+	peer                           netip.Addr
+	tlsVersion, tlsSuite, tlsCurve string
+}
 
 // RequestInfo is what remains of the handshake's request. No credential, header
 // or query token is part of it.
@@ -158,7 +167,7 @@ func pathValues(r *http.Request) map[string]string {
 func (s *Session) hold(b *admission) {
 	for i := range b.admits[:b.n] {
 		if admit := &b.admits[i]; admit.Cap > 0 {
-			s.leases = append(s.leases, lease{admit.Key})
+			s.leases = append(s.leases, store.Release{Key: admit.Key, Node: s.core.node, Conn: s.conn})
 		}
 	}
 	s.nonce = b.claim.Value
@@ -186,19 +195,22 @@ func (s *Session) discard() {
 
 // release takes the session out of the registry and gives its leases back, once.
 func (s *Session) release() {
+	leases := s.unlist()
+	for i := range leases {
+		s.core.quietly(&leases[i])
+	}
+}
+
+// unlist takes the session out of the registry and hands over its leases, once.
+func (s *Session) unlist() []store.Release {
 	s.mu.Lock()
-	if s.released {
-		s.mu.Unlock()
-		return
-	}
-	s.released = true
-	leases, indexed := s.leases, s.indexed
-	s.leases = nil
+	leases, again := s.leases, s.released
+	s.leases, s.released = nil, true
 	s.mu.Unlock()
-	s.core.live.Remove(s, indexed)
-	for _, l := range leases {
-		s.core.quietly(&store.Release{Key: l.key, Node: s.core.node, Conn: s.conn})
+	if !again {
+		s.core.live.Remove(s, registry.Keys{}) // the table knows them
 	}
+	return leases
 }
 
 // attach gives the session its connection. A session that was ended before it
@@ -230,11 +242,15 @@ func (s *Session) markOpen() {
 	s.running.Store(true)
 	s.core.audit.count(EventOpened, "")
 	if s.core.audit.wanted(info, s.policy.hooks) {
-		e := s.base
-		e.Kind, e.Time = EventOpened, s.opened.UTC()
-		e.Took = s.opened.Sub(s.base.Time)
-		s.core.audit.emit(e, s.policy.hooks)
+		s.emitOpened()
 	}
+}
+
+func (s *Session) emitOpened() {
+	e := s.event(EventOpened)
+	e.Time = s.opened.UTC()
+	e.Took = s.opened.Sub(s.from.started)
+	s.core.audit.emit(e, s.policy.hooks)
 }
 
 func (s *Session) isDiscarded() bool {

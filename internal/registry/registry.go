@@ -87,9 +87,9 @@ func (t *Table[S]) Remove(s S, _ Keys) {
 	if n == nil {
 		return
 	}
-	for i, key := range n.keys {
-		if key != "" {
-			t.rekey(n, i, key, "")
+	for i := range n.keys {
+		if n.keys[i] != "" {
+			t.leave(n, i)
 		}
 	}
 	live.remove(n, asLive, t.hashLive)
@@ -222,6 +222,16 @@ func (t *Table[S]) rekey(n *node[S], index int, old, now string) {
 	if now != "" {
 		to.insert(n, nowHash, index, hash)
 	}
+}
+
+// leave takes n out of an index. It needs no more than one shard and a small stack: sessions end on fresh goroutines.
+func (t *Table[S]) leave(n *node[S], index int) {
+	h := maphash.String(t.seed, n.keys[index])
+	sh := &t.by[index][h%shards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.remove(n, index, func(n *node[S]) uint64 { return maphash.String(t.seed, n.keys[index]) })
+	n.keys[index] = ""
 }
 
 func (t *Table[S]) hashSession(s S) uint64     { return maphash.Comparable(t.seed, s) }

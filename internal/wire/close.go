@@ -41,23 +41,41 @@ func (c *Conn) Close() error {
 // second, since no close frame can follow half of one.
 func (c *Conn) Finish(code int, reason string) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.finish(code, reason)
+	begun := c.finish(code, reason)
+	c.mu.Unlock()
+	if begun {
+		go c.shut()
+	}
+}
+
+// Linger is Finish for a goroutine that has nothing else to do: it returns when
+// the connection is closed, and spares the goroutine that Finish starts.
+func (c *Conn) Linger(code int, reason string) {
+	c.mu.Lock()
+	begun := c.finish(code, reason)
+	c.mu.Unlock()
+	if begun {
+		c.shut()
+	}
 }
 
 // Cut closes the connection at once, without a close frame; also one that
 // Finish is about to close.
 func (c *Conn) Cut() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.abrupt = true
-	c.finish(0, "")
+	begun := c.finish(0, "")
 	c.kill()
+	c.mu.Unlock()
+	if begun {
+		go c.shut()
+	}
 }
 
-func (c *Conn) finish(code int, reason string) {
+// finish reports whether the end began with it: shut is then to follow.
+func (c *Conn) finish(code int, reason string) bool {
 	if c.finishing {
-		return
+		return false
 	}
 	c.finishing = true
 	if c.out.torn != nil {
@@ -76,7 +94,7 @@ func (c *Conn) finish(code int, reason string) {
 	} else {
 		c.kill()
 	}
-	go c.shut()
+	return true
 }
 
 // kill ends all waiting: for the peer, for a boundary, for a blocked call.
@@ -89,8 +107,8 @@ func (c *Conn) kill() {
 	c.turn.Broadcast()
 }
 
-// shut is what is left to do after an end. It is the one goroutine that a Conn
-// starts, and it lives as long as Finish says.
+// shut is what is left to do after an end, and takes as long as Finish says. Its
+// goroutine, where it has one of its own, is the only one that a Conn starts.
 func (c *Conn) shut() {
 	c.mu.Lock()
 	if !c.writing {
@@ -140,23 +158,27 @@ func (c *Conn) discard() {
 	}
 }
 
-// hangUp closes the raw connection, whatever TLS would wait for.
+// hangUp closes the raw connection, whatever TLS would wait for. The kernel does
+// not wait, so bare TCP needs no timer.
 func (c *Conn) hangUp(abrupt bool) {
-	inner := c.raw
+	inner, wrapped := c.raw, false
 	if t, ok := c.raw.(interface{ NetConn() net.Conn }); ok && t.NetConn() != nil {
-		inner = t.NetConn()
+		inner, wrapped = t.NetConn(), true
 	}
 	if abrupt {
 		inner.Close()
 		c.raw.Close()
 		return
 	}
-	limit := time.AfterFunc(courtesy, func() { inner.Close() })
-	if half, ok := c.raw.(interface{ CloseWrite() error }); ok {
+	half, ok := c.raw.(interface{ CloseWrite() error })
+	if _, tcp := c.raw.(*net.TCPConn); !tcp && (wrapped || ok) {
+		limit := time.AfterFunc(courtesy, func() { inner.Close() })
+		defer limit.Stop()
+	}
+	if ok {
 		half.CloseWrite()
 	}
 	c.raw.Close()
-	limit.Stop()
 }
 
 // beginClosing notes the first close frame, either way, or the head of another
