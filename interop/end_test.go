@@ -110,7 +110,10 @@ func badFrame(t *testing.T, st stack) {
 			}
 			wantMessage(t, c, probe.Text, []byte("delivered first"))
 		}
-		wantClose(t, c, 1002, "protocol")
+		if code, reason, err := c.AwaitClose(); code != 1002 || reason != "protocol" || err != nil {
+			t.Errorf("%s: close frame %d %q, %v", row.name, code, reason, err)
+		}
+		c.Close() // spares the second of grace, which messageTooLarge waits for
 		e := r.wantClosedEvent(t, wssecure.ReasonProtocol, 1002, wssecure.ByGuard)
 		if e.In.Messages != 1 {
 			t.Errorf("%s: %d messages in, want 1", row.name, e.In.Messages)

@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"github.com/gobwas/ws/wsutil"
 	gorilla "github.com/gorilla/websocket"
 	"github.com/lxzan/gws"
+
+	"github.com/wssecure/wssecure/internal/probe"
 )
 
 // A library serves sockets the way its own documentation shows: upgrade, loop
@@ -46,6 +49,7 @@ type app struct {
 	protocols []string    // that the library may choose of
 	header    http.Header // that the library puts into its own head
 	refuses   bool        // the library's own check is left on, and fails
+	compress  bool        // the library would, where it can
 
 	saw    chan *http.Request // each request that reached the handler
 	served chan error         // what came of it
@@ -60,12 +64,17 @@ const (
 	wordPanic = "panic!"
 	wordClose = "close!" // a close frame of the library's own
 	wordDrop  = "drop!"  // the connection closed without one
+	wordFlood = "flood!" // floodMessage again and again, until that fails
 )
 
 const (
 	appCode   = 4002
 	appReason = "bye"
 )
+
+// floodMessage takes two length bytes in its header, and no buffer of a library
+// holds a whole number of it.
+var floodMessage = bytes.Repeat([]byte("flood"), 333)
 
 // A peer is what the echo needs of a library's connection.
 type peer struct {
@@ -82,6 +91,12 @@ func (p peer) answer(op byte, message []byte) error {
 		return p.close(appCode, appReason)
 	case wordDrop:
 		return p.drop()
+	case wordFlood:
+		for {
+			if err := p.write(probe.Binary, floodMessage); err != nil {
+				return err
+			}
+		}
 	}
 	return p.write(op, message)
 }
@@ -100,7 +115,11 @@ func serveCoder(w http.ResponseWriter, r *http.Request, a *app) error {
 	for name, values := range a.header {
 		w.Header()[name] = values
 	}
-	c, err := coder.Accept(w, r, &coder.AcceptOptions{InsecureSkipVerify: !a.refuses, Subprotocols: a.protocols})
+	o := &coder.AcceptOptions{InsecureSkipVerify: !a.refuses, Subprotocols: a.protocols}
+	if a.compress {
+		o.CompressionMode, o.CompressionThreshold = coder.CompressionNoContextTakeover, 1
+	}
+	c, err := coder.Accept(w, r, o)
 	if err != nil {
 		return notUpgraded(err)
 	}
@@ -124,7 +143,7 @@ func serveCoder(w http.ResponseWriter, r *http.Request, a *app) error {
 }
 
 func serveGorilla(w http.ResponseWriter, r *http.Request, a *app) error {
-	u := gorilla.Upgrader{Subprotocols: a.protocols}
+	u := gorilla.Upgrader{Subprotocols: a.protocols, EnableCompression: a.compress}
 	if !a.refuses {
 		u.CheckOrigin = func(*http.Request) bool { return true }
 	}
@@ -174,9 +193,10 @@ func (e *gwsEvents) OnMessage(c *gws.Conn, m *gws.Message) {
 func serveGws(w http.ResponseWriter, r *http.Request, a *app) error {
 	e := new(gwsEvents)
 	u := gws.NewUpgrader(e, &gws.ServerOption{
-		SubProtocols:   a.protocols,
-		ResponseHeader: a.header.Clone(),
-		Authorize:      func(*http.Request, gws.SessionStorage) bool { return !a.refuses },
+		SubProtocols:      a.protocols,
+		ResponseHeader:    a.header.Clone(),
+		Authorize:         func(*http.Request, gws.SessionStorage) bool { return !a.refuses },
+		PermessageDeflate: gws.PermessageDeflate{Enabled: a.compress, Threshold: 1},
 	})
 	c, err := u.Upgrade(w, r)
 	if err != nil {

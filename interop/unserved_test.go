@@ -4,8 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +198,35 @@ func TestAdmittedAndNotServed(t *testing.T) {
 				t.Errorf("%d refused events for two handshakes", n)
 			}
 		})
+	}
+}
+
+// TestBackendDown: the proxy answers for the backend that it does not reach.
+func TestBackendDown(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	target, err := url.Parse(gone.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	r := startRig(t, func(g *wssecure.Guard) http.Handler {
+		return g.Handler(&httputil.ReverseProxy{
+			Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(target) },
+			ErrorLog: log.New(io.Discard, "", 0),
+		})
+	})
+	h := r.handshake(user)
+	for range 2 { // the lease and the nonce are free again
+		answer, _ := r.ask(t, h.Bytes())
+		if answer.Status != 502 {
+			t.Errorf("%s, want 502", answer.StatusLine)
+		}
+		if e := r.WaitEvent(wssecure.EventRefused); e.Reason != wssecure.ReasonInternal || e.Status != 502 || e.By != wssecure.ByApp {
+			t.Errorf("event %s, status %d, by %s", e.Reason, e.Status, e.By)
+		}
+		if n := r.Guard.Stats().Open; n != 0 {
+			t.Errorf("%d places are still taken", n)
+		}
 	}
 }
 
