@@ -228,7 +228,10 @@ type Rejection struct {
 
 // Error gives the reason and, for the operator, the cause.
 func (r *Rejection) Error() string {
-	if r.Err == nil {
+	switch {
+	case r == nil: // a nil *Rejection that was returned as an error decides nothing
+		return "a nil *Rejection"
+	case r.Err == nil:
 		return string(r.Reason)
 	}
 	return string(r.Reason) + ": " + r.Err.Error()
@@ -236,7 +239,10 @@ func (r *Rejection) Error() string {
 
 // Unwrap gives the Reason and the cause to errors.Is and errors.As.
 func (r *Rejection) Unwrap() []error {
-	if r.Err == nil {
+	switch {
+	case r == nil:
+		return nil
+	case r.Err == nil:
 		return []error{r.Reason}
 	}
 	return []error{r.Reason, r.Err}

@@ -72,6 +72,7 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 }
 
 func (c *Conn) refuseHead() (int, Violation) {
+	c.counters.Status = 500
 	c.send(nil, []byte(refusal), c.clock())
 	return 0, BadHead
 }
