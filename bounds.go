@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/clientip"
@@ -26,11 +27,13 @@ func (c *core) bounded(ctx context.Context, p *policy, n *calls, fn func(context
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.handshakeTime)
 	defer cancel() // here, not where fn runs: the end of ctx must not race the verdict
-	n.overdue.Add(1)
 	done := make(chan error, 1)
+	var settled atomic.Bool // by whoever comes first: the verdict or the deadline
 	go func() {
-		defer n.overdue.Add(-1)
 		done <- protect(ctx, fn)
+		if settled.Swap(true) {
+			n.overdue.Add(-1)
+		}
 	}()
 	select {
 	case err := <-done:
@@ -39,6 +42,10 @@ func (c *core) bounded(ctx context.Context, p *policy, n *calls, fn func(context
 		}
 		return asRejection(err, ReasonUnavailable)
 	case <-ctx.Done():
+		n.overdue.Add(1)
+		if settled.Swap(true) {
+			n.overdue.Add(-1)
+		}
 		return &Rejection{Reason: ReasonUnavailable, Err: ctx.Err()}
 	}
 }
