@@ -145,11 +145,14 @@ func (c *Conn) shut() {
 func (c *Conn) discard() {
 	buf := make([]byte, smallPiece)
 	c.raw.SetReadDeadline(time.Now().Add(c.closeBy - c.clock()))
+	if c.in.found != Protocol {
+		c.in.found = 0 // the refused frame is sound: it is walked over
+	}
 	for !c.killed && !c.in.closed {
 		var err error
 		if c.in.found == 0 {
 			_, err = c.step(buf)
-		} else { // behind a violation there are no frames to follow
+		} else { // behind a broken frame there are none to follow
 			_, err = c.receive(buf)
 		}
 		if err != nil {

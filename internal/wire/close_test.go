@@ -212,6 +212,43 @@ func TestFinish(t *testing.T) {
 	})
 }
 
+// TestRefusedFrameIsWalkedOver: a page whose message is refused must not wait out
+// the grace, so its close frame is found behind the frame that was refused.
+func TestRefusedFrameIsWalkedOver(t *testing.T) {
+	small, few, noBinary := open(), open(), open()
+	small.MessageSize = 8
+	few.Messages, few.CloseOnRate = wire.Rate{N: 1, Per: time.Hour, Burst: 1}, true
+	noBinary.Binary = false
+	text := masked(fin|opText, []byte("hello"))
+	for _, row := range []struct {
+		id     string
+		limits wire.Limits
+		frames []byte
+		v      wire.Violation
+	}{
+		{"W-06", small, masked(fin|opText, bytes.Repeat([]byte("x"), 900)), wire.MessageSize},
+		{"W-14", few, join(text, text, text), wire.MessageRate},
+		{"W-37", noBinary, masked(fin|opBinary, []byte("data")), wire.MessageType},
+	} {
+		t.Run(row.id, func(t *testing.T) {
+			bubble(t, row.limits, func(t *testing.T, s *session, peer net.Conn) {
+				end := library(s)
+				got := arrivals(peer)
+				peer.Write(row.frames)
+				wantEnd(t, <-end, row.v)
+				if a := <-got; a.first != fin|opClose {
+					t.Fatalf("frame %x, want a close frame", a.first)
+				}
+				peer.Write(masked(fin|opClose, closing(1000, "")))
+				finishedAfter(t, s, 0)
+				if code := s.conn.Counters().PeerCode; code != 1000 {
+					t.Errorf("peer's code %d, want 1000", code)
+				}
+			})
+		})
+	}
+}
+
 func TestAfterTheEnd(t *testing.T) {
 	bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
 		arrivals(peer)

@@ -3,8 +3,9 @@ package wire
 import "encoding/binary"
 
 // judge walks over the frames of b and returns how many bytes may pass. What
-// is behind them is kept: part of a header, or all from where reading pauses;
-// behind a violation or a close frame nothing is.
+// is behind them is kept: part of a header, or all from where reading pauses or
+// a sound frame is refused, so that the peer's close frame can be found behind
+// it; behind a broken one or a close frame nothing is.
 func (c *Conn) judge(b []byte) int {
 	in := &c.in
 	i := 0
@@ -23,9 +24,8 @@ func (c *Conn) judge(b []byte) int {
 				c.awaitRest()
 				return i
 			}
-			found := in.found // of the bytes: due behind what arrived with them
 			if !c.admit(b[i : i+size]) {
-				if in.found == found {
+				if in.found != Protocol { // else there is no telling where the next frame begins
 					in.putBack(b[i:])
 				}
 				return i
