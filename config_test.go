@@ -241,18 +241,18 @@ func writePair(t *testing.T, dir, name string, bits int, life time.Duration) str
 	if bits > 0 {
 		t.Setenv("GODEBUG", "rsa1024min=0")
 		k, err := rsa.GenerateKey(rand.Reader, bits)
-		must(t, err)
+		wantNil(t, err)
 		der, err = x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
-		must(t, err)
+		wantNil(t, err)
 		key, err = x509.MarshalPKCS8PrivateKey(k)
-		must(t, err)
+		wantNil(t, err)
 	} else {
 		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		must(t, err)
+		wantNil(t, err)
 		der, err = x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
-		must(t, err)
+		wantNil(t, err)
 		key, err = x509.MarshalPKCS8PrivateKey(k)
-		must(t, err)
+		wantNil(t, err)
 	}
 	writePEM(t, filepath.Join(dir, name+".pem"), "CERTIFICATE", der)
 	writePEM(t, filepath.Join(dir, name+".key.pem"), "PRIVATE KEY", key)
@@ -261,10 +261,10 @@ func writePair(t *testing.T, dir, name string, bits int, life time.Duration) str
 
 func writePEM(t *testing.T, file, kind string, der []byte) {
 	t.Helper()
-	must(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	wantNil(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 }
 
-func must(t *testing.T, err error) {
+func wantNil(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
