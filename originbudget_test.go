@@ -274,4 +274,3 @@ func TestJudgingOriginsAllocatesNothing(t *testing.T) {
 		t.Errorf("O-32: %.0f allocations for 60 KB, %.0f for a short one", long, short)
 	}
 }
-
