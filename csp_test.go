@@ -18,11 +18,11 @@ func TestPolicies(t *testing.T) {
 		}
 		return lines[0]
 	}
-	secure := startHandler(t, paged(says))
-	public := startHandler(t, paged(says), wssecure.SetPublicURL("https://live.example.com:8443"))
-	plain := startHandlerOver(t, true, paged(says), wssecure.InsecureAllowPlaintext(why))
-	local := startHandlerOver(t, true, paged(says), wssecure.AllowLocalhost())
-	closed := startHandlerOver(t, true, paged(says))
+	secure := startRoutes(t, paged(says))
+	public := startRoutes(t, paged(says), wssecure.SetPublicURL("https://live.example.com:8443"))
+	plain := startOver(t, true, paged(says), wssecure.InsecureAllowPlaintext(why))
+	local := startOver(t, true, paged(says), wssecure.AllowLocalhost())
+	closed := startOver(t, true, paged(says))
 	for _, tc := range []struct {
 		name string
 		s    *wssecuretest.Server
@@ -58,7 +58,7 @@ func TestPolicies(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, handler := range []func(http.HandlerFunc) func(*wssecure.Guard) http.Handler{guarded, paged} {
-				s := startHandler(t, handler(says), wssecure.SetCSP(tc.policy))
+				s := startRoutes(t, handler(says), wssecure.SetCSP(tc.policy))
 				r := fetch(t, s, plainGet("/200", wssecuretest.Host))
 				if got := r.Get("Content-Security-Policy"); got != tc.policy {
 					t.Errorf("CSP %q, want %q", got, tc.policy)

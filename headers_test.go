@@ -85,13 +85,8 @@ func fetch(t *testing.T, s *wssecuretest.Server, hs *probe.Handshake) *probe.Res
 	return r
 }
 
-// startHandler starts a guard whose handler is made of it.
-func startHandler(t *testing.T, handler func(*wssecure.Guard) http.Handler, options ...wssecure.Option) *wssecuretest.Server {
-	t.Helper()
-	return startHandlerOver(t, false, handler, options...)
-}
-
-func startHandlerOver(t *testing.T, plaintext bool, handler func(*wssecure.Guard) http.Handler, options ...wssecure.Option) *wssecuretest.Server {
+// startOver is startRoutes with or without TLS.
+func startOver(t *testing.T, plaintext bool, handler func(*wssecure.Guard) http.Handler, options ...wssecure.Option) *wssecuretest.Server {
 	t.Helper()
 	issuer := wssecuretest.NewIssuer(t, "")
 	s := wssecuretest.Start(t, wssecuretest.Config{
@@ -129,7 +124,7 @@ func TestColumns(t *testing.T) {
 		{"Handler", guarded(says), ordinaryColumn, framePolicy},
 		{"Pages", paged(says), pagesColumn, pagePolicy(" wss://ws.example.com")},
 	} {
-		s := startHandler(t, column.handler)
+		s := startRoutes(t, column.handler)
 		for _, status := range []int{200, 204, 206, 301, 302, 304, 400, 401, 404, 426, 500, 503, 505} {
 			t.Run(fmt.Sprintf("D-01 %s %d", column.name, status), func(t *testing.T) {
 				r := fetch(t, s, plainGet(fmt.Sprintf("/%d", status), wssecuretest.Host))
@@ -141,12 +136,12 @@ func TestColumns(t *testing.T) {
 		}
 	}
 	t.Run("D-01 Handler, nothing written", func(t *testing.T) {
-		s := startHandler(t, guarded(func(http.ResponseWriter, *http.Request) {}))
+		s := startRoutes(t, guarded(func(http.ResponseWriter, *http.Request) {}))
 		r := fetch(t, s, plainGet("/", wssecuretest.Host))
 		wantColumn(t, r, ordinaryColumn, hsts, "Content-Security-Policy: "+framePolicy)
 	})
 	t.Run("D-01 Handler, body alone, 103 before it", func(t *testing.T) {
-		s := startHandler(t, guarded(func(w http.ResponseWriter, _ *http.Request) {
+		s := startRoutes(t, guarded(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
 			_, _ = io.WriteString(w, "hello")
 		}))
@@ -161,7 +156,7 @@ func TestColumns(t *testing.T) {
 		wantColumn(t, r, ordinaryColumn, hsts, "Content-Security-Policy: "+framePolicy)
 	})
 	t.Run("an admitted upgrade that next answers", func(t *testing.T) {
-		s := startHandler(t, guarded(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+		s := startRoutes(t, guarded(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
 		r := fetch(t, s, page(s, wssecuretest.Origin))
 		if r.Status != http.StatusTeapot {
 			t.Fatalf("status %d", r.Status)
@@ -173,12 +168,12 @@ func TestColumns(t *testing.T) {
 func TestSwitchingHeaders(t *testing.T) {
 	byConn := func(g *wssecure.Guard) http.Handler { return g.ConnHandler(wssecuretest.Echo) }
 	for name, s := range map[string]*wssecuretest.Server{
-		"D-01 ConnHandler 101":         startHandler(t, byConn),
-		"D-16 hijack, one write":       startHandler(t, guarded(hijackAnd101(1<<20, ""))),
-		"D-16 hijack, byte by byte":    startHandler(t, guarded(hijackAnd101(1, ""))),
-		"D-16 hijack, it is there":     startHandler(t, guarded(hijackAnd101(1<<20, hsts+"\r\n"))),
-		"D-28 Pages round ConnHandler": startHandler(t, func(g *wssecure.Guard) http.Handler { return g.Pages(g.ConnHandler(wssecuretest.Echo)) }),
-		"D-28 Pages round Handler":     startHandler(t, func(g *wssecure.Guard) http.Handler { return g.Pages(g.Handler(hijackAnd101(7, ""))) }),
+		"D-01 ConnHandler 101":         startRoutes(t, byConn),
+		"D-16 hijack, one write":       startRoutes(t, guarded(hijackAnd101(1<<20, ""))),
+		"D-16 hijack, byte by byte":    startRoutes(t, guarded(hijackAnd101(1, ""))),
+		"D-16 hijack, it is there":     startRoutes(t, guarded(hijackAnd101(1<<20, hsts+"\r\n"))),
+		"D-28 Pages round ConnHandler": startRoutes(t, func(g *wssecure.Guard) http.Handler { return g.Pages(g.ConnHandler(wssecuretest.Echo)) }),
+		"D-28 Pages round Handler":     startRoutes(t, func(g *wssecure.Guard) http.Handler { return g.Pages(g.Handler(hijackAnd101(7, ""))) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			hs := page(s, wssecuretest.Origin)
@@ -217,11 +212,11 @@ func hijackAnd101(size int, extra string) http.HandlerFunc {
 }
 
 func TestHSTS(t *testing.T) {
-	plain := startHandlerOver(t, true, guarded(says), wssecure.TrustProxies("X-Forwarded-For", "private"))
-	untrusted := startHandlerOver(t, true, guarded(says))
-	secure := startHandler(t, guarded(says))
-	given := startHandler(t, guarded(says), wssecure.SetHSTS("max-age=63072000; includeSubDomains"))
-	off := startHandler(t, guarded(says), wssecure.InsecureHSTSOff(why))
+	plain := startOver(t, true, guarded(says), wssecure.TrustProxies("X-Forwarded-For", "private"))
+	untrusted := startOver(t, true, guarded(says))
+	secure := startRoutes(t, guarded(says))
+	given := startRoutes(t, guarded(says), wssecure.SetHSTS("max-age=63072000; includeSubDomains"))
+	off := startRoutes(t, guarded(says), wssecure.InsecureHSTSOff(why))
 	for _, tc := range []struct {
 		name string
 		s    *wssecuretest.Server
@@ -301,7 +296,7 @@ func TestNextsOwnHeaders(t *testing.T) {
 	} {
 		for kind, handler := range map[string]func(http.HandlerFunc) func(*wssecure.Guard) http.Handler{"Handler": guarded, "Pages": paged} {
 			t.Run(tc.name+" "+kind, func(t *testing.T) {
-				s := startHandler(t, handler(func(w http.ResponseWriter, _ *http.Request) {
+				s := startRoutes(t, handler(func(w http.ResponseWriter, _ *http.Request) {
 					tc.set(w.Header())
 					_, _ = io.WriteString(w, "page")
 				}))
@@ -329,12 +324,12 @@ func TestSetHeader(t *testing.T) {
 	}
 	for name, handler := range map[string]func(*wssecure.Guard) http.Handler{"D-11 Handler": guarded(says), "D-11 Pages": paged(says)} {
 		t.Run(name, func(t *testing.T) {
-			s := startHandler(t, handler, extra...)
+			s := startRoutes(t, handler, extra...)
 			has(t, fetch(t, s, plainGet("/200", wssecuretest.Host)), true)
 		})
 	}
 	t.Run("D-11 neither on refusals nor on a 101", func(t *testing.T) {
-		s := startHandler(t, func(g *wssecure.Guard) http.Handler { return g.ConnHandler(wssecuretest.Echo) }, extra...)
+		s := startRoutes(t, func(g *wssecure.Guard) http.Handler { return g.ConnHandler(wssecuretest.Echo) }, extra...)
 		r, _ := wantRefused(t, s, page(s, "https://evil.net"), 403, wssecure.ReasonOrigin)
 		has(t, r, false)
 		r, _ = wantAdmitted(t, s, page(s, wssecuretest.Origin))
@@ -344,7 +339,7 @@ func TestSetHeader(t *testing.T) {
 
 // TestPagesRoundHandler is D-28: one set of headers, the outer one's.
 func TestPagesRoundHandler(t *testing.T) {
-	s := startHandler(t, func(g *wssecure.Guard) http.Handler {
+	s := startRoutes(t, func(g *wssecure.Guard) http.Handler {
 		mux := http.NewServeMux()
 		hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
 		mux.Handle("/", hello)

@@ -38,7 +38,7 @@ func TestRefusalHeaders(t *testing.T) {
 	behind := func(g *wssecure.Guard) http.Handler { return outer(g.ConnHandler(wssecuretest.Echo)) }
 	for name, plaintext := range map[string]bool{"D-14 TLS": false, "D-14 plaintext": true} {
 		t.Run(name, func(t *testing.T) {
-			s := startHandlerOver(t, plaintext, behind)
+			s := startOver(t, plaintext, behind)
 			status, reason, want := 403, wssecure.ReasonOrigin, []string{"max-age=31536000"}
 			if plaintext {
 				reason, want = wssecure.ReasonTransport, nil
@@ -55,7 +55,7 @@ func TestRefusalHeaders(t *testing.T) {
 		})
 	}
 	t.Run("D-13 OPTIONS", func(t *testing.T) {
-		s := startHandler(t, guarded(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+		s := startRoutes(t, guarded(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 		hs := page(s, wssecuretest.Origin)
 		hs.Method = "OPTIONS"
 		r, _ := wantRefused(t, s, hs, 405, wssecure.ReasonMethod)
