@@ -231,7 +231,7 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 
 // panicked ends a session whose user code has panicked, and logs where.
 func (s *Session) panicked(p any) {
-	s.core.audit.log().LogAttrs(context.Background(), alarm, "wssecure: user code panicked",
-		slog.String("session.id", s.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+	s.core.audit.line(alarm, "wssecure: user code panicked",
+		slog.String("session.id", s.id), panicAttr(p), slog.String("stack", string(debug.Stack())))
 	s.endWith(&Rejection{Reason: ReasonInternal, Err: fmt.Errorf("user code panicked: %v", p)}, ByApp, 1011)
 }

@@ -252,7 +252,7 @@ func (a *attempt) judgeRefused(admit *store.Admit) error {
 		return a.refuse(ReasonRevoked, "a credential from before its revocation", "a fresh one")
 	case store.Banned:
 		a.check = "rate"
-		return a.refuse(ReasonBanned, "a banned subject", "one without a ban")
+		return a.refuse(ReasonBanned, "a banned "+keyWord(admit.Key), "one without a ban")
 	case store.OverRate:
 		a.check = "rate"
 		return a.refuse(ReasonRate, "too many handshakes of one "+keyWord(admit.Key), fmt.Sprintf("%d per %s", admit.Rate.N, admit.Rate.Per))
@@ -267,6 +267,8 @@ func keyWord(k store.Key) string {
 		return "subject"
 	case store.KeyIP:
 		return "address"
+	case store.KeyNetwork:
+		return "network"
 	}
 	return "key"
 }
@@ -296,7 +298,7 @@ func (a *attempt) withdrawNonce(value string) {
 	a.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: value})
 }
 
-// funcRule is a rule by function, its rate and its cap together.
+// funcRule is a rule by function, its rate and its cap together, and its bans.
 type funcRule struct {
 	key    Key
 	bucket string
@@ -323,6 +325,11 @@ func (d *draft) finishFuncRules() {
 	for _, c := range d.caps {
 		if c.key.kind == keyFunc {
 			find(c.key).most = c.n
+		}
+	}
+	for _, f := range d.failures {
+		if f.key.kind == keyFunc {
+			find(f.key) // its bans are asked for
 		}
 	}
 	if len(d.funcRules) > mostFuncRules {

@@ -2,6 +2,7 @@ package wssecure
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wssecure/wssecure/internal/quote"
 	"golang.org/x/time/rate"
 )
 
@@ -115,7 +117,19 @@ func nonZero(table map[Reason]*atomic.Uint64) map[Reason]uint64 {
 // wanted reports whether anybody would see an event of this level, so that a
 // refusal in a flood need not be put into words.
 func (a *audit) wanted(level slog.Level, hooks []func(Event)) bool {
-	return len(hooks) > 0 || a.log().Enabled(context.Background(), level)
+	return len(hooks) > 0 || a.enabled(level)
+}
+
+// enabled and line are the only ways to the logger. A handler of the application
+// that panics must not take a session's timer, and with it the process, along.
+func (a *audit) enabled(level slog.Level) bool {
+	defer func() { _ = recover() }()
+	return a.log().Enabled(context.Background(), level)
+}
+
+func (a *audit) line(level slog.Level, text string, attrs ...slog.Attr) {
+	defer func() { _ = recover() }()
+	a.log().LogAttrs(context.Background(), level, text, attrs...)
 }
 
 // emit hands one event to the log and the hooks. It has been counted already.
@@ -128,8 +142,7 @@ func (a *audit) emit(e Event, hooks []func(Event)) {
 
 func (a *audit) write(e *Event) {
 	level := e.level()
-	logger := a.log()
-	if !logger.Enabled(context.Background(), level) {
+	if !a.enabled(level) {
 		return
 	}
 	if e.Kind == EventRefused {
@@ -141,7 +154,7 @@ func (a *audit) write(e *Event) {
 		e.Count = suppressed
 	}
 	var room [32]slog.Attr
-	logger.LogAttrs(context.Background(), level, message(e.Kind), e.attrs(room[:0])...)
+	a.line(level, message(e.Kind), e.attrs(room[:0])...)
 }
 
 // message is the constant text of a kind's log line.
@@ -201,10 +214,15 @@ func (a *audit) call(d *delivery) {
 func (a *audit) callHook(hook func(Event), e Event) {
 	defer func() {
 		if p := recover(); p != nil && a.panics.Allow() {
-			a.log().LogAttrs(context.Background(), alarm, "wssecure: OnEvent panicked", slog.Any("panic", p))
+			a.line(alarm, "wssecure: OnEvent panicked", panicAttr(p))
 		}
 	}()
 	hook(e)
+}
+
+// panicAttr is the value of a panic, which may be what a peer sent.
+func panicAttr(p any) slog.Attr {
+	return slog.String("panic", quote.Cut(fmt.Sprint(p), quote.Value))
 }
 
 // sampler thins refusals in the log: of one reason and address five a minute,

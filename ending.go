@@ -190,6 +190,7 @@ func (s *Session) emitClosed() {
 	e.PeerCode = StatusCode(n.PeerCode)
 	e.Seen = quote.Cut(n.PeerReason, quote.Value)
 	e.CloseCode = closeCode(n)
+	e.Count = max(0, s.messages.Load()-1) // the first refused message has its own event
 	s.core.audit.emit(e, s.policy.hooks)
 }
 
@@ -231,7 +232,9 @@ func unservedReason(r Reason, status int) Reason {
 
 func (c *core) reportUnserved(p *policy, e Event, r Reason, status int, err error) {
 	c.audit.count(EventRefused, r)
-	e.Kind, e.Time, e.Reason, e.Status, e.Err, e.By = EventRefused, time.Now().UTC(), r, status, err, ByApp
+	now := time.Now().UTC()
+	e.Took = now.Sub(e.Time) // since the handshake came
+	e.Kind, e.Time, e.Reason, e.Status, e.Err, e.By = EventRefused, now, r, status, err, ByApp
 	if status == http.StatusForbidden {
 		e.Hint = hintInnerRefused
 	}

@@ -80,7 +80,7 @@ type Event struct {
 
 	TLSVersion, TLSSuite, TLSCurve string
 
-	Count int64 // events this one stands for, where it is a sample
+	Count int64 // events that this one stands for beside itself, as refused messages after a session's first
 }
 
 // eventID is drawn afresh for every handshake.

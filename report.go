@@ -1,7 +1,6 @@
 package wssecure
 
 import (
-	"context"
 	"crypto/fips140"
 	"crypto/sha1"
 	"encoding/base64"
@@ -91,7 +90,7 @@ func (c *core) reportHoles(p *policy, holes []hole) {
 }
 
 func (c *core) warn(text string, attrs ...slog.Attr) {
-	c.audit.log().LogAttrs(context.Background(), warn, text, attrs...)
+	c.audit.line(warn, text, attrs...)
 }
 
 // unguarded reports a handler that tried to switch protocols on a request that

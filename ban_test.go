@@ -1,0 +1,379 @@
+package wssecure_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/wssecuretest"
+)
+
+const attacker = "203.0.113.9"
+
+// fail makes one handshake that only an attacker sends.
+func fail(t *testing.T, g *gate, client string, changes ...func(*http.Request)) {
+	t.Helper()
+	wantAnswer(t, g.knock(client, append(changes, bearer(g.forged()))...), 401, "token-invalid")
+}
+
+// banned makes a client fail until it is.
+func banned(t *testing.T, g *gate, client string) {
+	t.Helper()
+	for range 21 {
+		fail(t, g, client)
+	}
+	wantAnswer(t, g.knock(client), 403, wssecure.ReasonBanned)
+}
+
+// wantNoBan wants a client served, after what it has done.
+func wantNoBan(t *testing.T, g *gate, client string) {
+	t.Helper()
+	wantAnswer(t, g.knock(client, bearer(g.issuer.Token("alice"))), 101, "")
+	if n := len(g.seen(wssecure.EventBanned)); n != 0 {
+		t.Fatalf("%d bans, want none", n)
+	}
+}
+
+func banRow(t *testing.T, name string, run func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, run) })
+}
+
+func TestFailuresBan(t *testing.T) {
+	banRow(t, "L-04 20 failures, the 21st begins a ban", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for range 20 {
+			fail(t, g, attacker)
+		}
+		wantAnswer(t, g.knock(attacker), 401, wssecure.ReasonTokenMissing)
+		fail(t, g, attacker)
+		a := g.knock(attacker, bearer(g.issuer.Token("alice")))
+		wantAnswer(t, a, 403, wssecure.ReasonBanned)
+		wantRetry(t, a, "60")
+		time.Sleep(1500 * time.Millisecond)
+		wantRetry(t, g.knock(attacker), "59")
+		wantAnswer(t, g.knock("203.0.113.10", bearer(g.issuer.Token("bob"))), 101, "")
+		synctest.Wait()
+		e := g.seen(wssecure.EventBanned)
+		if len(e) != 1 || e[0].ClientIP != netip.MustParseAddr(attacker) || e[0].Reason != wssecure.ReasonTokenForged || e[0].By != wssecure.ByGuard {
+			t.Errorf("banned events %+v, want one of %s", e, attacker)
+		}
+	})
+	banRow(t, "L-04 slower than the rate is no ban", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for range 200 {
+			fail(t, g, attacker)
+			time.Sleep(3 * time.Second)
+		}
+		wantNoBan(t, g, attacker)
+	})
+	banRow(t, "L-21 twice as long each time, up to an hour", func(t *testing.T) {
+		g := newTokenGate(t, stay)
+		wantAnswer(t, g.knock(attacker, bearer(g.issuer.Token("alice"))), 101, "")
+		for i, minutes := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+			banned(t, g, attacker)
+			wantRetry(t, g.knock(attacker), strconv.Itoa(60*minutes))
+			if i == 0 && g.guard.Stats().Open != 1 {
+				t.Error("a ban has ended an open session")
+			}
+			for range 50 { // attempts do not lengthen it
+				wantAnswer(t, g.knock(attacker, bearer(g.forged())), 403, wssecure.ReasonBanned)
+			}
+			time.Sleep(time.Duration(minutes)*time.Minute - 1)
+			wantRetry(t, g.knock(attacker), "1")
+			time.Sleep(1)
+			wantAnswer(t, g.knock(attacker, bearer(g.issuer.Token("bob"))), 101, "") // clears nothing
+		}
+		time.Sleep(time.Hour)
+		banned(t, g, attacker)
+		wantRetry(t, g.knock(attacker), "60")
+	})
+	banRow(t, "L-04 IPv6 is banned by /64", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for i := range 21 {
+			fail(t, g, fmt.Sprintf("2001:db8::%x", i+1))
+		}
+		wantAnswer(t, g.knock("2001:db8::ffff"), 403, wssecure.ReasonBanned)
+		wantAnswer(t, g.knock("2001:db8:0:1::1"), 401, wssecure.ReasonTokenMissing)
+	})
+}
+
+// L-22: what an honest client may do wrong, or be made to do by a page.
+func TestWhatNeverBans(t *testing.T) {
+	header := func(name string, values ...string) func(*http.Request) {
+		return func(r *http.Request) { r.Header[name] = values }
+	}
+	for _, row := range []struct {
+		name   string
+		change func(g *gate) func(*http.Request)
+	}{
+		{"refused origin", func(*gate) func(*http.Request) { return from("https://evil.example") }},
+		{"duplicate origin", func(*gate) func(*http.Request) {
+			return header("Origin", "https://app.example.com", "https://a.example")
+		}},
+		{"replayed key", func(g *gate) func(*http.Request) {
+			token := bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"jti": "one"})))
+			return func(r *http.Request) { token(r); r.Header["Sec-Websocket-Key"] = []string{"AAAAAAAAAAAAAAAAAAAAAA=="} }
+		}},
+		{"credential of bad form", func(*gate) func(*http.Request) { return header("Authorization", "Bearer", "Bearer") }},
+		{"token missing", func(*gate) func(*http.Request) { return func(*http.Request) {} }},
+		{"token unreadable", func(*gate) func(*http.Request) { return bearer("a.b.c") }},
+		{"token expired", func(g *gate) func(*http.Request) {
+			return bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"exp": time.Now().Add(-time.Hour).Unix()})))
+		}},
+		{"token for others", func(g *gate) func(*http.Request) {
+			return bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"aud": "others"})))
+		}},
+		{"scope", func(g *gate) func(*http.Request) {
+			return bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"scope": "other"})))
+		}},
+		{"key of bad form", func(*gate) func(*http.Request) { return header("Sec-Websocket-Key", "short") }},
+		{"version", func(*gate) func(*http.Request) { return header("Sec-Websocket-Version", "8") }},
+	} {
+		t.Run("L-22 "+row.name, func(t *testing.T) {
+			g := newTokenGate(t, quiet, fastHandshakes, wssecure.RequireScopes("chat"))
+			change := row.change(g)
+			for i := range 1000 {
+				if a := g.knock(attacker, change); a.status == 101 && i > 0 {
+					t.Fatal("admitted")
+				}
+			}
+			good := g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"scope": "chat"}))
+			wantAnswer(t, g.knock(attacker, bearer(good)), 101, "")
+			if n := len(g.seen(wssecure.EventBanned)); n != 0 {
+				t.Errorf("%d bans", n)
+			}
+		})
+	}
+}
+
+func TestWhichFailuresCount(t *testing.T) {
+	banRow(t, "L-40 R9 the same token counts once a minute", func(t *testing.T) {
+		g := newTokenGate(t, quiet, fastHandshakes)
+		same := bearer(g.forged())
+		for range 1000 {
+			wantAnswer(t, g.knock(attacker, same), 401, "token-invalid")
+		}
+		wantNoBan(t, g, attacker)
+		for range 19 {
+			fail(t, g, attacker)
+		}
+		wantNoBan(t, g, attacker)
+		fail(t, g, attacker)
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
+	banRow(t, "L-40 R9 an Origin of a star never counts", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for range 100 {
+			fail(t, g, attacker, from("https://user-pages.example.net"))
+		}
+		wantNoBan(t, g, attacker)
+	})
+	banRow(t, "L-40 without an Origin each counts", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for range 21 {
+			fail(t, g, attacker, func(r *http.Request) { delete(r.Header, "Origin") })
+		}
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
+	banRow(t, "L-40 a body and malformed headers count", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for range 21 {
+			wantAnswer(t, g.knock(attacker, func(r *http.Request) { delete(r.Header, "Origin"); r.ContentLength = 3 }), 400, wssecure.ReasonBody)
+		}
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
+	for _, client := range []string{"10.1.2.3", "127.0.0.1", "::1", "fd00::1", "169.254.1.1", "198.51.100.7"} {
+		banRow(t, "L-42 never "+client, func(t *testing.T) {
+			proxies := wssecure.TrustProxies("X-Forwarded-For", "198.51.100.0/24")
+			g := newTokenGate(t, quiet, proxies, wssecure.LimitHandshakes(wssecure.ByIP(), lots))
+			for range 1000 {
+				fail(t, g, client)
+			}
+			wantNoBan(t, g, client)
+			if client == "198.51.100.7" {
+				return
+			}
+			named := newTokenGate(t, quiet, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(20), time.Minute))
+			banned(t, named, client)
+		})
+	}
+	banRow(t, "L-44 trusted networks know no limit by address", func(t *testing.T) {
+		g := newTokenGate(t, stay, wssecure.TrustNetworks("probes", "198.51.100.0/24"),
+			wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(20), time.Minute), wssecure.LimitConns(wssecure.BySubject(), 2))
+		for range 1000 {
+			fail(t, g, "198.51.100.7")
+		}
+		for range 2 {
+			wantNoBan(t, g, "198.51.100.7")
+		}
+		wantAnswer(t, g.knock("198.51.100.7", bearer(g.issuer.Token("alice"))), 429, wssecure.ReasonConnLimit)
+		wantAnswer(t, g.knock("198.51.100.7", bearer(g.issuer.Token("bob")), from("https://evil.example")), 403, wssecure.ReasonOrigin)
+		anonymous := newGate(t, stay, wssecure.TrustNetworks("probes", "198.51.100.0/24"))
+		for range 1000 {
+			wantAnswer(t, anonymous.knock("198.51.100.7"), 101, "")
+		}
+	})
+	banRow(t, "L-04 by function", func(t *testing.T) {
+		tenant := func(h *wssecure.Handshake) string { return strings.TrimPrefix(h.Request.URL.Path, "/") }
+		g := newTokenGate(t, quiet, wssecure.LimitFailures(wssecure.ByFunc("tenant", tenant), wssecure.PerMinute(5), time.Minute))
+		for i := range 6 {
+			fail(t, g, fmt.Sprintf("203.0.113.%d", i), path("/acme"))
+		}
+		wantAnswer(t, g.knock("198.51.100.1", path("/acme"), bearer(g.issuer.Token("alice"))), 403, wssecure.ReasonBanned)
+		wantAnswer(t, g.knock("198.51.100.1", path("/other"), bearer(g.issuer.Token("alice"))), 101, "")
+		wantAnswer(t, g.knock("198.51.100.1", path("/"), bearer(g.issuer.Token("alice"))), 101, "")
+	})
+}
+
+// L-41: whoever shares an address with an attacker keeps its access.
+func TestVerifiedTokenPassesABan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newTokenGate(t, quiet, wssecure.RequireCheck("never", func(_ context.Context, h *wssecure.Handshake) error {
+			if h.Request.URL.Path == "/denied" {
+				return wssecure.ReasonForbidden
+			}
+			return nil
+		}))
+		known := bearer(g.issuer.Token("alice"))
+		wantAnswer(t, g.knock("198.51.100.1", known), 101, "")
+		banned(t, g, attacker)
+		for range 50 {
+			wantAnswer(t, g.knock(attacker, known), 101, "")
+		}
+		wantAnswer(t, g.knock(attacker, known, path("/denied")), 403, wssecure.ReasonForbidden)
+		wantAnswer(t, g.knock(attacker, bearer(g.issuer.Token("bob"))), 403, wssecure.ReasonBanned)
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
+}
+
+// L-23: a session that ended for what only an attacker sends counts as a refused
+// handshake of its address and Origin does.
+func TestSessionFailuresBan(t *testing.T) {
+	s := wssecuretest.NewFixture(t, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(5), time.Minute))
+	for i := range 6 {
+		token := s.Issuer.Token(fmt.Sprint("mallory", i))
+		_, c := wantAdmitted(t, s, s.Handshake(token))
+		if err := c.Send([]byte{0x81, 0x01, 'x'}); err != nil { // not masked
+			t.Fatal(err)
+		}
+		if e := s.WaitEvent(wssecure.EventClosed); e.Reason != wssecure.ReasonProtocol || e.CloseCode != 1002 {
+			t.Fatalf("closed for %s with %d, want protocol with 1002", e.Reason, e.CloseCode)
+		}
+	}
+	wantRefused(t, s, s.Handshake(s.Issuer.Token("alice")), 403, wssecure.ReasonBanned)
+}
+
+// L-43, L-47: bans that the operator sets.
+func TestBanAndUnban(t *testing.T) {
+	ctx := context.Background()
+	good := func(g *gate, sub string) func(*http.Request) { return bearer(g.issuer.Token(sub)) }
+	banRow(t, "L-43 address", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		one := wssecure.Network(netip.MustParsePrefix(attacker + "/32"))
+		if err := g.guard.Ban(ctx, one, 90*time.Second, "abuse report 7"); err != nil {
+			t.Fatal(err)
+		}
+		a := g.knock(attacker, good(g, "alice"))
+		wantAnswer(t, a, 403, wssecure.ReasonBanned)
+		wantRetry(t, a, "90")
+		wantAnswer(t, g.knock("203.0.113.10", good(g, "alice")), 101, "")
+		if err := g.guard.Unban(ctx, one); err != nil {
+			t.Fatal(err)
+		}
+		wantAnswer(t, g.knock(attacker, good(g, "alice")), 101, "")
+		synctest.Wait()
+		set, lifted := g.seen(wssecure.EventBanned), g.seen(wssecure.EventUnbanned)
+		if len(set) != 1 || len(lifted) != 1 || set[0].Hint != "abuse report 7" || set[0].By != wssecure.ByApp {
+			t.Errorf("events %+v and %+v, want one each, the first with its reason", set, lifted)
+		}
+	})
+	for _, row := range []struct{ name, network, in, out string }{
+		{"L-43 network", "203.0.113.0/24", attacker, "198.51.100.1"},
+		{"L-43 IPv6 /64", "2001:db8::/64", "2001:db8::9", "2001:db8:0:1::9"},
+		{"L-43 IPv6 /40", "2001:db8::/40", "2001:db8:1::9", "2001:db9::9"},
+		{"L-43 IPv4 in a mapped prefix", "::ffff:203.0.113.0/120", attacker, "198.51.100.1"},
+		{"L-43 private address", "10.0.0.0/8", "10.0.0.7", "11.0.0.7"},
+	} {
+		banRow(t, row.name, func(t *testing.T) {
+			g := newTokenGate(t, quiet)
+			if err := g.guard.Ban(ctx, wssecure.Network(netip.MustParsePrefix(row.network)), time.Minute, "why"); err != nil {
+				t.Fatal(err)
+			}
+			wantAnswer(t, g.knock(row.in, good(g, "alice")), 403, wssecure.ReasonBanned)
+			wantAnswer(t, g.knock(row.out, good(g, "alice")), 101, "")
+			time.Sleep(time.Minute)
+			wantAnswer(t, g.knock(row.in, good(g, "alice")), 101, "")
+		})
+	}
+	banRow(t, "L-43 L-47 subject: after its token, on every route, open sessions live on", func(t *testing.T) {
+		g := newTokenGate(t, stay)
+		child, err := g.guard.With(wssecure.LimitConns(wssecure.BySubject(), 5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := good(g, "alice")
+		wantAnswer(t, g.knock(attacker, token), 101, "")
+		alice := wssecure.Subject(g.issuer.URL, "alice")
+		if err := g.guard.Ban(ctx, alice, time.Hour, "chargeback"); err != nil {
+			t.Fatal(err)
+		}
+		wantAnswer(t, g.knock(attacker, token), 403, wssecure.ReasonBanned)
+		wantAnswer(t, g.knockOn(child.ConnHandler(stay), "198.51.100.1", good(g, "alice")), 403, wssecure.ReasonBanned)
+		wantAnswer(t, g.knock(attacker, bearer(g.forged())), 401, "token-invalid")
+		wantAnswer(t, g.knock(attacker, good(g, "bob")), 101, "")
+		if n := g.guard.Stats().Open; n != 2 {
+			t.Errorf("%d sessions open, want alice's first and bob's", n)
+		}
+		if err := child.Unban(ctx, alice); err != nil {
+			t.Fatal(err)
+		}
+		wantAnswer(t, g.knock(attacker, good(g, "alice")), 101, "")
+	})
+	banRow(t, "L-43 Unban lifts what failures began, level and all", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		banned(t, g, attacker)
+		if err := g.guard.Unban(ctx, wssecure.Network(netip.MustParsePrefix(attacker+"/32"))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		banned(t, g, attacker)
+		wantRetry(t, g.knock(attacker), "60")
+	})
+	t.Run("L-43 what cannot be banned", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		network := wssecure.Network(netip.MustParsePrefix("0.0.0.0/0"))
+		for _, row := range []struct {
+			target wssecure.Target
+			d      time.Duration
+			why    string
+			says   string
+		}{
+			{wssecure.Target{}, time.Hour, "why", "target is empty"},
+			{wssecure.Subject("", ""), time.Hour, "why", "target is empty"},
+			{wssecure.Network(netip.Prefix{}), time.Hour, "why", "target is empty"},
+			{wssecure.SessionID("x"), time.Hour, "why", "Revoke"},
+			{wssecure.TokenID("i", "x"), time.Hour, "why", "Revoke"},
+			{wssecure.OIDCSession("i", "x"), time.Hour, "why", "Revoke"},
+			{wssecure.Everyone(), time.Hour, "why", "Revoke"},
+			{network, 0, "why", "0s"},
+			{network, -time.Second, "why", "-1s"},
+			{network, time.Hour, "", "reason"},
+		} {
+			if err := g.guard.Ban(ctx, row.target, row.d, row.why); err == nil || !strings.Contains(err.Error(), row.says) {
+				t.Errorf("Ban(%+v, %s, %q): %v, want an error with %q", row.target, row.d, row.why, err, row.says)
+			}
+		}
+		if err := g.guard.Unban(ctx, wssecure.Everyone()); err == nil {
+			t.Error("Unban(Everyone()) is no error")
+		}
+		wantNoBan(t, g, attacker)
+	})
+}

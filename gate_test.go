@@ -1,0 +1,238 @@
+package wssecure_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/wssecuretest"
+)
+
+// gate is a guard without a network, so that a client can have any address and
+// thousands of handshakes are quick. Inside synctest its time is fake.
+type gate struct {
+	t      testing.TB
+	guard  *wssecure.Guard
+	issuer *wssecuretest.Issuer
+	serve  http.Handler
+
+	mu     sync.Mutex
+	nonces memNonces
+	peers  []net.Conn
+	events []wssecure.Event
+}
+
+// quiet is a session's user code that returns at once, stay one that reads.
+func quiet(context.Context, *wssecure.Conn) error { return nil }
+
+func stay(ctx context.Context, c *wssecure.Conn) error {
+	_, _, err := c.Read(ctx)
+	return err
+}
+
+// newGate makes a gate for pages of wssecuretest.Origin that asks for no token.
+func newGate(t testing.TB, serve func(context.Context, *wssecure.Conn) error, options ...wssecure.Option) *gate {
+	t.Helper()
+	g := &gate{t: t}
+	g.start(serve, append(options, wssecure.InsecureAllowAnonymous("limits are judged alone")))
+	return g
+}
+
+// newTokenGate is newGate with tokens of the gate's own issuer.
+func newTokenGate(t testing.TB, serve func(context.Context, *wssecure.Conn) error, options ...wssecure.Option) *gate {
+	t.Helper()
+	g := &gate{t: t, issuer: wssecuretest.NewIssuer(t, "")}
+	g.start(serve, append(options, g.issuer.Option()))
+	return g
+}
+
+func (g *gate) start(serve func(context.Context, *wssecure.Conn) error, options []wssecure.Option) {
+	g.t.Helper()
+	guard, err := wssecure.New(append(options,
+		wssecure.AllowOrigins(wssecuretest.Origin, "https://*.example.net"),
+		wssecure.InsecureAllowPlaintext("no network"),
+		wssecure.OnEvent(g.add),
+	)...)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.guard, g.serve = guard, guard.ConnHandler(serve)
+	g.t.Cleanup(g.close)
+}
+
+func (g *gate) add(e wssecure.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.events = append(g.events, e)
+}
+
+// seen are the events so far of one kind.
+func (g *gate) seen(kind wssecure.EventKind) []wssecure.Event {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var found []wssecure.Event
+	for _, e := range g.events {
+		if e.Kind == kind {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// answer is what a handshake got: 101, or a refusal. A cut connection has
+// status 0.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	conn   *headConn
+}
+
+func (a answer) reason() string {
+	_, slug, _ := strings.Cut(a.body, "reasons.md#")
+	slug, _, _ = strings.Cut(slug, `"`)
+	return slug
+}
+
+// gateWriter is a memWriter that keeps the answer.
+type gateWriter struct {
+	*memWriter
+	body strings.Builder
+}
+
+func (w *gateWriter) Write(b []byte) (int, error) { return w.body.Write(b) }
+
+// headConn keeps whether a head was written through it: a cut connection has none.
+type headConn struct {
+	*silentConn
+	mu    sync.Mutex
+	wrote bool
+	fail  bool
+}
+
+func (c *headConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fail {
+		return 0, io.ErrClosedPipe
+	}
+	c.wrote = true
+	return len(p), nil
+}
+
+func (c *headConn) answered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wrote
+}
+
+// closed says whether the guard has closed the connection.
+func (c *headConn) closed() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// knock sends one handshake from an address, as a page of wssecuretest.Origin
+// does, and reads the answer.
+func (g *gate) knock(from string, changes ...func(*http.Request)) answer {
+	return g.knockOn(g.serve, from, changes...)
+}
+
+func (g *gate) knockOn(h http.Handler, from string, changes ...func(*http.Request)) answer {
+	r := memRequest("")
+	r.Host, r.RemoteAddr = wssecuretest.Host, net.JoinHostPort(from, "50123")
+	c := &headConn{silentConn: newSilentConn()}
+	g.mu.Lock()
+	g.nonces.set(r)
+	g.peers = append(g.peers, c)
+	g.mu.Unlock()
+	for _, change := range changes {
+		change(r)
+	}
+	w := &gateWriter{memWriter: newMemWriter(c)}
+	h.ServeHTTP(w, r)
+	a := answer{status: w.status, header: w.header, body: w.body.String(), conn: c}
+	if a.status == 0 && c.answered() {
+		a.status = 101
+	}
+	return a
+}
+
+func bearer(token string) func(*http.Request) {
+	return func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer " + token} }
+}
+
+func from(origin string) func(*http.Request) {
+	return func(r *http.Request) { r.Header["Origin"] = []string{origin} }
+}
+
+func path(p string) func(*http.Request) { return func(r *http.Request) { r.URL.Path = p } }
+
+// forged is a good token of the gate's issuer with another signature.
+func (g *gate) forged() string { return spoil(g.issuer.Token("mallory")) }
+
+// wantAnswer checks an answer and, where the status asks for one, its
+// Retry-After: always a positive integer.
+func wantAnswer(t testing.TB, a answer, status int, reason wssecure.Reason) {
+	t.Helper()
+	if a.status != status || a.reason() != string(reason) {
+		t.Fatalf("status %d %s, want %d %s", a.status, a.reason(), status, reason)
+	}
+	retry, given := a.header["Retry-After"]
+	switch {
+	case status == 429, status == 503, reason == wssecure.ReasonBanned:
+		if n, err := strconv.Atoi(strings.Join(retry, "|")); err != nil || n < 1 {
+			t.Fatalf("Retry-After %q, want an integer of 1 or more", retry)
+		}
+	case given:
+		t.Fatalf("status %d has Retry-After %q", status, retry)
+	}
+}
+
+func wantRetry(t testing.TB, a answer, seconds string) {
+	t.Helper()
+	if got := strings.Join(a.header["Retry-After"], "|"); got != seconds {
+		t.Fatalf("Retry-After %q, want %q", got, seconds)
+	}
+}
+
+// hangUp ends every session from the peer's side.
+func (g *gate) hangUp() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.peers {
+		c.Close()
+	}
+	g.peers = nil
+}
+
+// settled waits until no place is taken.
+func (g *gate) settled() {
+	g.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); g.guard.Stats().Open != 0; {
+		if time.Now().After(deadline) {
+			g.t.Fatalf("%d places are still taken", g.guard.Stats().Open)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func (g *gate) close() {
+	g.hangUp()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := g.guard.Shutdown(ctx); err != nil {
+		g.t.Errorf("Shutdown: %v", err)
+	}
+}
