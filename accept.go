@@ -221,8 +221,8 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 	err := serve(ctx, c)
 	if err == nil {
 		// This goroutine is done: it sees its connection off by itself.
-		if w := s.settle(&cause{rejection: rejectionDone, by: ByApp, code: 1000}); w != nil {
-			w.Linger(1000, "")
+		if w := s.settle(&causeDone); w != nil {
+			w.Linger(int(causeDone.code), "")
 		}
 		return
 	}

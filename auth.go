@@ -241,8 +241,7 @@ func (a *attempt) verify(text string) (*Identity, error) {
 	p := a.policy
 	if own, ok := p.verifier.(ownVerifier); ok && own.boundsItself() {
 		id, err := own.Verify(a.r.Context(), text)
-		var fault *token.Error
-		if errors.As(err, &fault) {
+		if fault, ok := errors.AsType[*token.Error](err); ok {
 			a.forgedAgain = fault.Again
 		}
 		return id, err

@@ -20,8 +20,8 @@ type cause struct {
 	text      string
 }
 
-// rejectionDone ends what ends as it should.
-var rejectionDone = &Rejection{Reason: ReasonDone}
+// causeDone is that of user code which returned without an error.
+var causeDone = cause{rejection: &Rejection{Reason: ReasonDone}, by: ByApp, code: 1000}
 
 // Close ends the session with a close frame of the application: code 1000 or
 // 3000 to 4999 (RFC 6455 section 7.4.2); any other is sent as 1011 and is an

@@ -158,7 +158,7 @@ func (a *attempt) run() error {
 // isUpgrade classifies conservatively: whatever any server behind might take for
 // a WebSocket handshake gets the full treatment.
 func isUpgrade(r *http.Request) bool {
-	if isExtendedConnect(r) {
+	if len(r.Header[headerWSKey]) > 0 || isExtendedConnect(r) {
 		return true
 	}
 	for name, values := range r.Header {

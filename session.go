@@ -39,6 +39,7 @@ type Session struct {
 	wire     *wire.Conn
 	indexed  registry.Keys
 	leases   []store.Release
+	lease    [1]store.Release // where the leases begin: most sessions have one
 	nonce    string // withdrawn when the 101 never comes
 	released bool
 
@@ -122,7 +123,7 @@ func (a *attempt) openSession() {
 	s.identity.Store(a.identity)
 	s.request = RequestInfo{Method: a.r.Method, Host: a.r.Host, values: pathValues(a.r)}
 	s.request.URL = a.cleanURL()
-	s.ctx, s.cancel = context.WithCancelCause(context.WithValue(context.Background(), sessionKey{}, s))
+	s.ctx, s.cancel = context.WithCancelCause((*rootContext)(s))
 	s.indexed = registry.Keys{ID: s.id, Addr: a.client}
 	if a.identity != nil {
 		keys := a.identity.prepared()
@@ -130,6 +131,21 @@ func (a *attempt) openSession() {
 	}
 	a.session = s
 	a.live.Add(s, s.indexed)
+}
+
+// rootContext is the session as what its context begins with: SessionFrom finds
+// it there, and it never ends by itself.
+type rootContext Session
+
+func (*rootContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (*rootContext) Done() <-chan struct{}       { return nil }
+func (*rootContext) Err() error                  { return nil }
+
+func (r *rootContext) Value(key any) any {
+	if key == (sessionKey{}) {
+		return (*Session)(r)
+	}
+	return nil
 }
 
 // cleanURL is the request's URL without a credential of any query source.
@@ -165,6 +181,7 @@ func pathValues(r *http.Request) map[string]string {
 
 // hold keeps what the admission has won, to give it back at the end.
 func (s *Session) hold(b *admission) {
+	s.leases = s.lease[:0]
 	for i := range b.admits[:b.n] {
 		if admit := &b.admits[i]; admit.Cap > 0 {
 			s.leases = append(s.leases, store.Release{Key: admit.Key, Node: s.core.node, Conn: s.conn})

@@ -36,7 +36,8 @@ type link[S comparable] struct {
 // shard is a part of a chained hash table: the nodes whose hash ends in its number. The bits above choose the bucket.
 type shard[S comparable] struct {
 	mu      sync.Mutex
-	buckets []*node[S] // a power of two of them, or none
+	buckets []*node[S]  // a power of two of them, or none
+	one     [1]*node[S] // the only bucket of a single node: one that comes and goes makes no garbage
 	n       int
 }
 
@@ -47,7 +48,10 @@ func (sh *shard[S]) bucket(h uint64) **node[S] {
 }
 
 func (sh *shard[S]) insert(n *node[S], h uint64, index int, hash func(*node[S]) uint64) {
-	if sh.n == len(sh.buckets) {
+	switch {
+	case sh.n == 0:
+		sh.buckets = sh.one[:]
+	case sh.n == len(sh.buckets):
 		sh.resize(max(fewestBuckets, 2*len(sh.buckets)), index, hash)
 	}
 	sh.push(n, h, index)
@@ -126,4 +130,5 @@ func (sh *shard[S]) resize(size, index int, hash func(*node[S]) uint64) {
 			n = next
 		}
 	}
+	sh.one[0] = nil
 }
