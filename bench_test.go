@@ -3,10 +3,12 @@ package wssecure_test
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,16 +21,17 @@ import (
 // ours alternate in one run, since only ratios inside one run count on a machine
 // that has other work too.
 
-// sliceTime is how long one side of a pair runs before the other has its turn.
-const sliceTime = 20 * time.Millisecond
+// sliceTime is how long each side of a pair runs, at least, before the other has
+// its turn: short, so that what disturbs the machine disturbs both.
+const sliceTime = 5 * time.Millisecond
 
 // benchPair measures two ways to do the same, each of which is given how often, and
 // reports the medians of the slices, the median ratio, and how far apart the
 // middle half of the ratios lies.
 func benchPair(b *testing.B, baseline, candidate func(n int)) {
 	n := 1
-	for took := time.Duration(0); took < sliceTime; n *= 2 {
-		took = min(runSlice(baseline, n).time, runSlice(candidate, n).time)
+	for min(runSlice(baseline, n).time, runSlice(candidate, n).time) < sliceTime {
+		n *= 2
 	}
 	var base, ours []sliceCost
 	var ratios []float64
@@ -311,6 +314,13 @@ func BenchmarkWrite(b *testing.B) {
 // its connection out of user code.
 func memSession(tb testing.TB, feed []byte) *wssecure.Conn {
 	tb.Helper()
+	peer := &memConn{feed: feed}
+	return memSessionOver(tb, peer, &peer.over)
+}
+
+// memSessionOver is memSession over a connection that over brings to its end.
+func memSessionOver(tb testing.TB, peer net.Conn, over *atomic.Bool) *wssecure.Conn {
+	tb.Helper()
 	g, token := memGuard(tb, memLogger{})
 	opened, done := make(chan *wssecure.Conn), make(chan struct{})
 	handler := g.ConnHandler(func(_ context.Context, c *wssecure.Conn) error {
@@ -318,9 +328,8 @@ func memSession(tb testing.TB, feed []byte) *wssecure.Conn {
 		<-done
 		return nil
 	})
-	peer := &memConn{feed: feed}
 	tb.Cleanup(func() {
-		peer.over.Store(true)
+		over.Store(true)
 		close(done)
 	})
 	go handler.ServeHTTP(newMemWriter(peer), memRequest(token))

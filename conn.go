@@ -52,8 +52,8 @@ type Conn struct {
 	done    <-chan struct{} // of the session's context
 
 	reading sync.Mutex
-	writing chan struct{} // holds one token while a message is being written
-	deaf    atomic.Bool   // CloseRead was called
+	writing turn
+	deaf    atomic.Bool // CloseRead was called
 	probe   [1]byte
 }
 
@@ -261,7 +261,7 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if err := c.lockWrite(ctx, foreign); err != nil {
 		return err
 	}
-	defer func() { <-c.writing }()
+	defer c.writing.end()
 	if err := c.session.err(); err != nil {
 		return err
 	}
@@ -283,19 +283,13 @@ func (c *Conn) lockWrite(ctx context.Context, foreign bool) error {
 		}
 		ended = ctx.Done()
 	}
-	select { // of one case: half the price, and mostly nobody else writes
-	case c.writing <- struct{}{}:
+	if c.writing.take(c.done, ended) {
 		return nil
-	default:
 	}
-	select {
-	case c.writing <- struct{}{}:
-		return nil
-	case <-c.done:
-		return c.session.err()
-	case <-ended:
-		return ctx.Err()
+	if err := c.session.err(); err != nil {
+		return err
 	}
+	return ctx.Err()
 }
 
 func (c *Conn) cutWrite() {

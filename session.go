@@ -40,7 +40,7 @@ type Session struct {
 	indexed  registry.Keys
 	leases   []store.Release
 	lease    [1]store.Release // where the leases begin: most sessions have one
-	nonce    string // withdrawn when the 101 never comes
+	nonce    string           // withdrawn when the 101 never comes
 	released bool
 
 	cause    atomic.Pointer[cause]
