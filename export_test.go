@@ -1,0 +1,19 @@
+package wssecure
+
+import "slices"
+
+// CheckNames are the built-in checks in their order.
+func CheckNames() []string {
+	var names []string
+	for _, c := range order {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// Without is g with one check taken out: a test must notice.
+func Without(g *Guard, check string) *Guard {
+	p := *g.policy
+	p.checks = slices.DeleteFunc(slices.Clone(p.checks), func(c namedCheck) bool { return c.name == check })
+	return &Guard{core: g.core, policy: &p}
+}
