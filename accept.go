@@ -190,7 +190,7 @@ func (d *door) head() []byte {
 	}
 	line("Sec-WebSocket-Protocol", protocol)
 	line("Sec-WebSocket-Extensions", first(d.header[headerWSExtensions]))
-	if _, set := d.outer[headerHSTS]; !set && d.a.secure && hstsHost(d.a.r.Host) {
+	if len(d.outer[headerHSTS]) == 0 && d.a.secure && hstsHost(d.a.r.Host) {
 		line(headerHSTS, d.a.policy.hsts[0])
 	}
 	if len(d.outer) > 0 {

@@ -169,6 +169,7 @@ func TestSwitchingHeaders(t *testing.T) {
 	byConn := func(g *wssecure.Guard) http.Handler { return g.ConnHandler(wssecuretest.Echo) }
 	for name, s := range map[string]*wssecuretest.Server{
 		"D-01 ConnHandler 101":         startRoutes(t, byConn),
+		"D-05 outer nil, ConnHandler":  startRoutes(t, func(g *wssecure.Guard) http.Handler { return withoutHSTS(byConn(g)) }),
 		"D-16 hijack, one write":       startRoutes(t, guarded(hijackAnd101(1<<20, ""))),
 		"D-16 hijack, byte by byte":    startRoutes(t, guarded(hijackAnd101(1, ""))),
 		"D-16 hijack, it is there":     startRoutes(t, guarded(hijackAnd101(1<<20, hsts+"\r\n"))),
@@ -189,6 +190,14 @@ func TestSwitchingHeaders(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutHSTS is middleware that keeps net/http's hands off a header.
+func withoutHSTS(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Strict-Transport-Security"] = nil
+		next.ServeHTTP(w, r)
+	})
 }
 
 // hijackAnd101 is a library that hijacks first and then writes the head itself,
