@@ -2,9 +2,9 @@ package wssecure_test
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -112,17 +112,23 @@ func (w *gateWriter) Write(b []byte) (int, error) { return w.body.Write(b) }
 // headConn keeps whether a head was written through it: a cut connection has none.
 type headConn struct {
 	*silentConn
+	feed  []byte // what the peer sends before it falls silent
 	mu    sync.Mutex
 	wrote bool
-	fail  bool
+}
+
+func (c *headConn) Read(p []byte) (int, error) {
+	if len(c.feed) == 0 {
+		return c.silentConn.Read(p)
+	}
+	n := copy(p, c.feed)
+	c.feed = c.feed[n:]
+	return n, nil
 }
 
 func (c *headConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fail {
-		return 0, io.ErrClosedPipe
-	}
 	c.wrote = true
 	return len(p), nil
 }
@@ -150,9 +156,15 @@ func (g *gate) knock(from string, changes ...func(*http.Request)) answer {
 }
 
 func (g *gate) knockOn(h http.Handler, from string, changes ...func(*http.Request)) answer {
+	return g.knockThrough(h, nil, nil, from, changes...)
+}
+
+// knockThrough is knockOn with a writer around the gate's own and with what the
+// peer sends after its handshake.
+func (g *gate) knockThrough(h http.Handler, writer func(*gateWriter) http.ResponseWriter, feed []byte, from string, changes ...func(*http.Request)) answer {
 	r := memRequest("")
 	r.Host, r.RemoteAddr = wssecuretest.Host, net.JoinHostPort(from, "50123")
-	c := &headConn{silentConn: newSilentConn()}
+	c := &headConn{silentConn: newSilentConn(), feed: feed}
 	g.mu.Lock()
 	g.nonces.set(r)
 	g.peers = append(g.peers, c)
@@ -161,7 +173,11 @@ func (g *gate) knockOn(h http.Handler, from string, changes ...func(*http.Reques
 		change(r)
 	}
 	w := &gateWriter{memWriter: newMemWriter(c)}
-	h.ServeHTTP(w, r)
+	if writer == nil {
+		h.ServeHTTP(w, r)
+	} else {
+		h.ServeHTTP(writer(w), r)
+	}
 	a := answer{status: w.status, header: w.header, body: w.body.String(), conn: c}
 	if a.status == 0 && c.answered() {
 		a.status = 101
@@ -217,14 +233,25 @@ func (g *gate) hangUp() {
 	g.peers = nil
 }
 
-// settled waits until no place is taken.
-func (g *gate) settled() {
+// settled waits until no more than n places are taken.
+func (g *gate) settled(n int64) {
 	g.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); g.guard.Stats().Open != 0; {
+	g.until(func() bool { return g.guard.Stats().Open <= n }, "places are still taken")
+}
+
+// await waits for n events of a kind.
+func (g *gate) await(kind wssecure.EventKind, n int) {
+	g.t.Helper()
+	g.until(func() bool { return len(g.seen(kind)) >= n }, "events are missing")
+}
+
+func (g *gate) until(done func() bool, otherwise string) {
+	g.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(); {
 		if time.Now().After(deadline) {
-			g.t.Fatalf("%d places are still taken", g.guard.Stats().Open)
+			g.t.Fatal(otherwise)
 		}
-		<-time.After(time.Millisecond)
+		runtime.Gosched()
 	}
 }
 

@@ -196,7 +196,7 @@ func TestHandshakeRateByOtherKeys(t *testing.T) {
 			wantAnswer(t, g.knock(client, path("/")), 101, "")
 		}
 		wantAnswer(t, g.knock(client, path("/panic")), 500, wssecure.ReasonInternal)
-		g.settled()
+		g.settled(0)
 	})
 	t.Run("one key, one counter: routes share it", func(t *testing.T) {
 		g := newGate(t, quiet, wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 3}))
@@ -234,43 +234,6 @@ func admittedOf(g *gate, n int, client string, changes ...func(*http.Request)) i
 	}
 	all.Wait()
 	return admitted.Load()
-}
-
-// L-39: refused origins have a budget of their own.
-func TestRefusedOriginsSpendNoHandshake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const client = "203.0.113.9"
-		g := newGate(t, quiet)
-		evil := from("https://evil.example")
-		for range 1200 {
-			wantAnswer(t, g.knock(client, evil), 403, wssecure.ReasonOrigin)
-		}
-		synctest.Wait()
-		before := len(g.seen(wssecure.EventRefused))
-		for range 3 {
-			for range 100 {
-				if a := g.knock(client, evil); a.status != 0 || a.body != "" {
-					t.Fatalf("status %d %q, want a cut connection", a.status, a.body)
-				} else if !a.conn.closed() {
-					t.Fatal("the connection is still open")
-				}
-			}
-			wantAnswer(t, g.knock("203.0.113.10", evil), 403, wssecure.ReasonOrigin)
-			wantAnswer(t, g.knock(client), 101, "")
-		}
-		synctest.Wait()
-		if n := len(g.seen(wssecure.EventRefused)) - before - 3; n != 1 {
-			t.Errorf("%d events of 300 cut connections within a minute, want 1", n)
-		}
-		if n := g.guard.Stats().Refused[wssecure.ReasonOrigin]; n != 1503 {
-			t.Errorf("Stats has %d refused origins, want 1503", n)
-		}
-		time.Sleep(time.Minute)
-		wantAnswer(t, g.knock(client, evil), 403, wssecure.ReasonOrigin)
-		if got := len(g.seen(wssecure.EventBanned)); got != 0 {
-			t.Errorf("%d bans", got)
-		}
-	})
 }
 
 // L-03: where the time left is unknown no herd returns at once.
