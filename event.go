@@ -3,11 +3,16 @@ package wssecure
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/quote"
+	"github.com/wssecure/wssecure/internal/token"
 )
 
 // EventKind says what an [Event] reports.
@@ -143,7 +148,7 @@ func (a *attempt) event(kind EventKind) Event {
 		Host:     quote.Cut(a.r.Host, quote.Value),
 		Path:     quote.Cut(a.r.URL.Path, quote.Value),
 		ClientIP: a.client, PeerIP: a.peer,
-		Seen: quote.Cut(a.finding.seen, quote.Value), Wanted: a.finding.wanted, Hint: a.hint, Err: a.finding.err,
+		Seen: quote.Cut(a.finding.seen, quote.Value), Wanted: a.finding.wanted, Hint: a.hint, Err: a.discreet(a.finding.err),
 	}
 	if a.finding.say != nil {
 		seen, wanted := a.finding.say(a)
@@ -171,6 +176,28 @@ func (s *Session) event(kind EventKind) Event {
 	e.Issuer, e.Subject = eventSubject(s.Identity())
 	e.Issuer, e.Subject = quote.Cut(e.Issuer, quote.Value), quote.Cut(e.Subject, quote.Value)
 	return e
+}
+
+// shortestSecret is what is worth hiding: a shorter text is in words by chance.
+const shortestSecret = 8
+
+// discreet keeps the credential out of what an error of the application says: a
+// verifier may well quote it, as net/http's errors quote a URL.
+func (a *attempt) discreet(err error) error {
+	var ours *token.Error
+	text := a.creds.text
+	if err == nil || len(text) < shortestSecret || errors.As(err, &ours) {
+		return err
+	}
+	said := err.Error()
+	hidden := said
+	for _, spelling := range []string{text, url.QueryEscape(text), strings.Trim(strconv.Quote(text), `"`)} {
+		hidden = strings.ReplaceAll(hidden, spelling, "(credential)")
+	}
+	if hidden == said {
+		return err
+	}
+	return errors.New(hidden)
 }
 
 // attrs are the event's fields for the log: dotted keys, none that is empty.
