@@ -2,7 +2,8 @@ package wssecure
 
 import "strings"
 
-// This file holds the small grammars of RFC 9110 that the handshake is made of.
+// This file holds the small grammars of RFC 9110 and 6750 that the handshake is
+// made of.
 // Each is linear in its input.
 
 // isToken reports whether s is a token of RFC 9110 section 5.6.2.
@@ -24,6 +25,45 @@ func isTokenByte(c byte) bool {
 		return true
 	}
 	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}
+
+// isToken68 is the b64token of RFC 6750 section 2.1.
+func isToken68(s string) bool {
+	body := strings.TrimRight(s, "=")
+	for i := 0; i < len(body); i++ {
+		if !isUnreservedByte(body[i]) && body[i] != '+' && body[i] != '/' {
+			return false
+		}
+	}
+	return body != ""
+}
+
+func isUnreserved(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isUnreservedByte(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isUnreservedByte(c byte) bool { return unreserved[c] }
+
+// unreserved of RFC 3986 section 2.3, as a table: tokens are a kilobyte long.
+var unreserved = func() (table [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~") {
+		table[c] = true
+	}
+	return table
+}()
+
+func isVisible(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // hasToken reports whether a list header names token, ASCII case ignored.
