@@ -294,8 +294,8 @@ func (a *attempt) undoAdmission(b *admission) {
 	}
 }
 
-func (a *attempt) withdrawNonce(value string) {
-	a.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: value})
+func (c *core) withdrawNonce(value string) {
+	c.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: value})
 }
 
 // funcRule is a rule by function, its rate and its cap together, and its bans.

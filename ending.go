@@ -9,7 +9,6 @@ import (
 
 	"github.com/wssecure/wssecure/internal/quote"
 	"github.com/wssecure/wssecure/internal/wire"
-	"github.com/wssecure/wssecure/store"
 )
 
 // cause is why a session ended.
@@ -114,13 +113,17 @@ func (o *owner) End(v wire.Violation) error {
 // Finished is called when the connection is closed.
 func (o *owner) Finished() {
 	s := (*Session)(o)
+	defer s.core.sessions.leave() // last: who waits for it finds the session counted
 	if s.cause.Load() == nil {
 		s.end(cause{rejection: &Rejection{Reason: ReasonPeer}, by: ByPeer})
 	}
+	opened := s.running.Load()
+	if !opened {
+		s.withdrawNonce()
+	}
 	s.release()
 	s.core.open.Add(-1)
-	s.core.sessions.leave()
-	if !s.running.Load() {
+	if !opened {
 		s.reportUnopened()
 		return
 	}
@@ -209,9 +212,6 @@ func closeCode(n wire.Counters) StatusCode {
 // reportUnopened emits the one event of an upgrade that was admitted and whose
 // handler never switched protocols.
 func (s *Session) reportUnopened() {
-	if s.nonce != "" {
-		s.core.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: s.nonce})
-	}
 	c := s.cause.Load()
 	status := s.wire.Counters().Status
 	s.core.reportUnserved(s.policy, s.event(EventRefused), unservedReason(c.rejection.Reason, status), status, c.rejection.Err)

@@ -203,9 +203,15 @@ func (a *attempt) abandon() {
 
 func (s *Session) discard() {
 	s.cancel(context.Canceled)
+	s.withdrawNonce()
 	s.release()
+}
+
+// withdrawNonce forgets the key of a handshake that never had its 101, before
+// its place is free: whoever tries again with it must not find it used.
+func (s *Session) withdrawNonce() {
 	if s.nonce != "" {
-		s.core.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: s.nonce})
+		s.core.withdrawNonce(s.nonce)
 		s.nonce = ""
 	}
 }
