@@ -25,6 +25,7 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 	}
 	d := doors.Get().(*door)
 	defer d.free()
+	d.buffers = bufio.ReadWriter{}
 	d.a, d.outer, d.hijacker = a, inner.Header(), hijacker
 	ws, err := websocket.Accept(d, d.request(), a.acceptOptions())
 	if err != nil {
@@ -91,6 +92,7 @@ type door struct {
 	err       error
 	synthetic http.Request
 	written   bytes.Buffer
+	buffers   bufio.ReadWriter // the library takes them out of it
 }
 
 // doors are used again: Accept keeps neither its writer nor its request, and no
@@ -160,7 +162,8 @@ func (d *door) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if d.conn == nil {
 		return nil, nil, cmpErr(d.err)
 	}
-	return d.conn, bufio.NewReadWriter(bufio.NewReaderSize(d.conn, readBuffer), bufio.NewWriterSize(d.conn, writeBuffer)), nil
+	d.buffers = bufio.ReadWriter{Reader: bufio.NewReaderSize(d.conn, readBuffer), Writer: bufio.NewWriterSize(d.conn, writeBuffer)}
+	return d.conn, &d.buffers, nil
 }
 
 func cmpErr(err error) error {

@@ -115,7 +115,7 @@ func (o *owner) Finished() {
 	s := (*Session)(o)
 	defer s.core.sessions.leave() // last: who waits for it finds the session counted
 	if s.cause.Load() == nil {
-		s.end(cause{rejection: &Rejection{Reason: ReasonPeer}, by: ByPeer})
+		_ = o.End(wire.PeerGone)
 	}
 	opened := s.running.Load()
 	if !opened {

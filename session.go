@@ -30,6 +30,7 @@ type Session struct {
 
 	identity atomic.Pointer[Identity]
 	request  RequestInfo
+	url      url.URL
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	from     facts
@@ -122,7 +123,8 @@ func (a *attempt) openSession() {
 	}
 	s.identity.Store(a.identity)
 	s.request = RequestInfo{Method: a.r.Method, Host: a.r.Host, values: pathValues(a.r)}
-	s.request.URL = a.cleanURL()
+	s.url = a.cleanURL()
+	s.request.URL = &s.url
 	s.ctx, s.cancel = context.WithCancelCause((*rootContext)(s))
 	s.indexed = registry.Keys{ID: s.id, Addr: a.client}
 	if a.identity != nil {
@@ -149,7 +151,7 @@ func (r *rootContext) Value(key any) any {
 }
 
 // cleanURL is the request's URL without a credential of any query source.
-func (a *attempt) cleanURL() *url.URL {
+func (a *attempt) cleanURL() url.URL {
 	u := *a.r.URL
 	u.User = nil
 	for i := range a.policy.sources {
@@ -159,7 +161,7 @@ func (a *attempt) cleanURL() *url.URL {
 			u = *r.URL
 		}
 	}
-	return &u
+	return u
 }
 
 // pathValues copies the wildcards of the pattern that matched: the router may

@@ -199,12 +199,7 @@ func (m *Memory) release(o *Release) {
 	s := m.shard(m.hash(o.Key))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.records[o.Key]
-	if r == nil {
-		return
-	}
-	if at, held := r.find(o.Node, o.Conn); held {
-		r.leases = slices.Delete(r.leases, at, at+1)
+	if r := s.records[o.Key]; r != nil && r.drop(o.Node, o.Conn) {
 		m.kept.Add(-1)
 		m.shrink(s, r)
 	}
@@ -224,6 +219,15 @@ func (r *record) find(n NodeID, conn uint64) (at int, held bool) {
 		}
 		return cmp.Compare(a.conn, b.conn)
 	})
+}
+
+// drop ends one lease and reports whether there was one.
+func (r *record) drop(n NodeID, conn uint64) (held bool) {
+	at, held := r.find(n, conn)
+	if held {
+		r.leases = slices.Delete(r.leases, at, at+1)
+	}
+	return held
 }
 
 // prune drops the leases that have lapsed and those of dead nodes.
