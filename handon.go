@@ -224,14 +224,26 @@ func (a *attempt) pickable() []string {
 
 // headFault says what is wrong with a 101 that goes through net/http.
 func (a *attempt) headFault(h http.Header) string {
-	if h.Get(headerWSAccept) != acceptOf(a.r.Header[headerWSKey][0]) {
+	accept, upgrade, protocol := linesOf(h, headerWSAccept), linesOf(h, headerUpgrade), linesOf(h, headerWSProtocol)
+	switch {
+	case len(accept) != 1 || accept[0] != acceptOf(a.r.Header[headerWSKey][0]):
 		return "has a wrong Sec-WebSocket-Accept"
-	}
-	if p := h.Get(headerWSProtocol); p != "" && !slices.Contains(a.pickable(), p) && p != a.creds.marker {
+	case len(upgrade) != 1 || !equalFold(upgrade[0], "websocket") || !hasToken(linesOf(h, headerConnection), "upgrade"):
+		return "switches to another protocol"
+	case len(protocol) > 1, len(protocol) == 1 && !slices.Contains(a.pickable(), protocol[0]):
 		return "names a subprotocol that was not let through"
-	}
-	if len(h[headerWSExtensions]) > 0 && !a.deflate {
+	case len(linesOf(h, headerWSExtensions)) > 0 && !a.deflate:
 		return "names an extension that was not let through"
 	}
 	return ""
+}
+
+// linesOf gathers a header over every spelling of its name: all go out.
+func linesOf(h http.Header, name string) (lines []string) {
+	for key, values := range h {
+		if equalFold(key, name) {
+			lines = append(lines, values...)
+		}
+	}
+	return lines
 }

@@ -269,7 +269,7 @@ func (u *upgradeWriter) WriteHeader(status int) {
 	if u.a.secure && hstsHost(u.a.r.Host) {
 		fillHeader(h, headerHSTS, u.a.policy.hsts)
 	}
-	if h.Get(headerWSProtocol) == "" && u.a.creds.marker != "" && u.a.chosen == "" {
+	if len(linesOf(h, headerWSProtocol)) == 0 && u.a.creds.marker != "" && u.a.chosen == "" {
 		h[headerWSProtocol] = []string{u.a.creds.marker}
 	}
 	u.inner.WriteHeader(status)
