@@ -231,7 +231,6 @@ func (t *Table[S]) leave(n *node[S], index int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.remove(n, index, func(n *node[S]) uint64 { return maphash.String(t.seed, n.keys[index]) })
-	n.keys[index] = ""
 }
 
 func (t *Table[S]) hashSession(s S) uint64     { return maphash.Comparable(t.seed, s) }
