@@ -66,6 +66,9 @@ func TestNonceWithoutCredentialBelongsToTheAddress(t *testing.T) {
 	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.InsecureAllowAnonymous("test"))
 	wantAdmitted(t, s, s.Handshake(""))
 	t.Run("H-39 same address", func(t *testing.T) { wantReplay(t, s, s.Handshake("")) })
+	t.Run("H-39 another spelling", func(t *testing.T) {
+		wantReplay(t, s, s.Handshake("").Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZR=="))
+	})
 	t.Run("H-39 another address", func(t *testing.T) {
 		c := s.RawFrom("127.0.0.9")
 		if err := c.Send(s.Handshake("").Bytes()); err != nil {
