@@ -274,6 +274,30 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// BenchmarkReadBesideRead is ReadInto beside coder's Read, as most programs call
+// it.
+func BenchmarkReadBesideRead(b *testing.B) {
+	for _, size := range memSizes {
+		b.Run(size.name, func(b *testing.B) {
+			ours, theirs := memSession(b, memFrame(size.n)), coderSession(b, memFrame(size.n))
+			ctx, buf := context.Background(), make([]byte, size.n+1)
+			benchPair(b, func(n int) {
+				for range n {
+					if _, _, err := theirs.Read(ctx); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}, func(n int) {
+				for range n {
+					if _, _, err := ours.ReadInto(ctx, buf); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
+
 // readAll reads r to its end into buf, which has room for it.
 func readAll(r io.Reader, buf []byte) (n int, err error) {
 	for err == nil {
