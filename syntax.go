@@ -3,8 +3,7 @@ package wssecure
 import "strings"
 
 // This file holds the small grammars of RFC 9110 and 6750 that the handshake is
-// made of.
-// Each is linear in its input.
+// made of. Each is linear in its input.
 
 // isToken reports whether s is a token of RFC 9110 section 5.6.2.
 func isToken(s string) bool {
