@@ -3,11 +3,16 @@ package wssecure_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -306,4 +311,64 @@ func TestTokensThatAreNoText(t *testing.T) {
 	}
 	b64 := base64.RawURLEncoding.EncodeToString([]byte("\xff\xfe"))
 	wantDenied(t, s, s.Handshake(b64+"."+b64+"."+b64), 401, invalid)
+}
+
+// TestJWKSOverTLS is Q-02 and Q-03 with a socket: the issuer is down, then up, and
+// nobody may serve its keys whose certificate does not verify.
+func TestJWKSOverTLS(t *testing.T) {
+	issuer := wssecuretest.NewIssuer(t, "")
+	idp := httptest.NewUnstartedServer(issuer.Handler())
+	idp.Config.ErrorLog = log.New(io.Discard, "", 0)
+	idp.StartTLS()
+	defer idp.Close()
+	start := func(opts ...wssecure.TokenOption) *wssecuretest.Server {
+		s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(
+			wssecure.JWKS(idp.URL+wssecuretest.KeysPath, issuer.URL, wssecuretest.Audience, opts...)))
+		s.Issuer = issuer
+		return s
+	}
+	wantDown := func(s *wssecuretest.Server, cause string) {
+		t.Helper()
+		r, e := wantDenied(t, s, s.Handshake(issuer.Token("alice")), 503, wssecure.ReasonUnavailable)
+		if after := r.Values("Retry-After"); len(after) != 1 || !regexp.MustCompile(`^[1-9][0-9]?$`).MatchString(after[0]) {
+			t.Errorf("Retry-After: %q", after)
+		}
+		for what, err := range map[string]error{"Ready": s.Guard.Ready(t.Context()), "event": e.Err, "jwks.failed": s.WaitEvent(wssecure.EventKeysFailed).Err} {
+			if err == nil || !strings.Contains(err.Error(), cause) {
+				t.Errorf("%s: %v, want %q", what, err, cause)
+			}
+		}
+	}
+	wantDown(start(), "certificate")
+	issuer.SetFault(wssecuretest.Down)
+	s := start(wssecure.HTTPClient(idp.Client()))
+	wantDown(s, "status 500")
+	issuer.SetFault(wssecuretest.NoFault)
+	s.WaitEvent(wssecure.EventKeysRefreshed)
+	if err := s.Guard.Ready(t.Context()); err != nil {
+		t.Errorf("Ready after recovery: %v", err)
+	}
+	honest(t, s)
+
+	lax := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for want, v := range map[string]wssecure.Verifier{
+		"HTTPClient: InsecureSkipVerify":                   wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.HTTPClient(lax)),
+		"HTTPClient: the client is nil":                    wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.HTTPClient(nil)),
+		`JWKS: "http://id.example.com" is not https`:       wssecure.JWKS("http://id.example.com", issuer.URL, "chat"),
+		"JWKS: the audience is empty":                      wssecure.JWKS(keysURL, issuer.URL, ""),
+		"JWKS: the issuer is empty":                        wssecure.JWKS(keysURL, "", "chat"),
+		`Algorithms: "none" is not a signature`:            wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.Algorithms("none")),
+		`Algorithms: "HS256" needs a shared secret`:        wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.Algorithms("HS256")),
+		"Algorithms: the list is empty":                    wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.Algorithms()),
+		"ClockSkew: 10m0s is out of range":                 wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.ClockSkew(10*time.Minute)),
+		"MaxTokenAge: 0s admits no token":                  wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.MaxTokenAge(0)),
+		"Tenants: the list is empty":                       wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.Tenants()),
+		`AudienceClaim: "" is no claim`:                    wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.AudienceClaim("")),
+		"Secrets: 5 secrets are too many":                  wssecure.Secrets(issuer.URL, "chat", nil, nil, nil, nil, nil),
+		"StaticKeys: no usable key among 0":                wssecure.StaticKeys([]byte(`{"keys":[]}`), issuer.URL, "chat"),
+		"JWKS: a token option is nil; remove it":           wssecure.JWKS(keysURL, issuer.URL, "chat", nil),
+		`TokenType: "" is no type; write "at+jwt", or lea`: wssecure.JWKS(keysURL, issuer.URL, "chat", wssecure.TokenType("")),
+	} {
+		wantFault(t, want, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(v))
+	}
 }
