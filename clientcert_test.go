@@ -175,6 +175,7 @@ func TestClientCertAlone(t *testing.T) {
 			t.Errorf("another device: %+v, %v", r, err)
 		}
 	})
+	<-got
 	if admitted := s.Guard.Stats().Admitted; admitted != 2 {
 		t.Errorf("%d admitted, want 2", admitted)
 	}
