@@ -73,7 +73,6 @@ const (
 // draft is a policy in the making: options write into it, New and With finish it.
 type draft struct {
 	policy
-	core   *core // of the parent guard when With builds; else the one in the making
 	child  bool
 	given  map[string]bool
 	faults []error
