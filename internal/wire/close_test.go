@@ -139,6 +139,36 @@ func TestFinish(t *testing.T) {
 			}
 		})
 	})
+	t.Run("W-32 Read fails behind the close frame", func(t *testing.T) {
+		for _, completes := range []bool{true, false} {
+			bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
+				message := plain(fin|opBinary, make([]byte, 2000))
+				go io.Copy(io.Discard, peer)
+				s.conn.Write(message[:1000])
+				began := time.Now()
+				failed := make(chan time.Duration, 1)
+				go func() {
+					_, err := s.conn.Read(make([]byte, 100))
+					wantEnd(t, err, wire.AppClosed)
+					failed <- time.Since(began)
+				}()
+				synctest.Wait()
+				go s.End(wire.AppClosed)
+				time.Sleep(time.Second / 2)
+				if len(failed) > 0 {
+					t.Fatal("Read failed while the frame was half out")
+				}
+				want := time.Second // the grace
+				if completes {
+					s.conn.Write(message[1000:])
+					want = time.Second / 2
+				}
+				if took := <-failed; took != want {
+					t.Errorf("Read failed after %v, want %v", took, want)
+				}
+			})
+		}
+	})
 	t.Run("W-32 a small first piece was never sent", func(t *testing.T) {
 		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
 			got := make(chan []byte)

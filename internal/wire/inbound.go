@@ -63,7 +63,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	if c.finishing {
 		c.mu.Unlock()
-		return 0, c.end(AppClosed)
+		return 0, c.readEnd(AppClosed)
 	}
 	c.reading = true
 	n, v, err := c.read(p)
@@ -72,12 +72,26 @@ func (c *Conn) Read(p []byte) (int, error) {
 	answered := c.closing == AppClosed && c.in.closed && c.in.given >= c.in.judged
 	c.mu.Unlock()
 	if v != 0 {
-		return 0, c.end(v)
+		return 0, c.readEnd(v)
 	}
 	if answered {
 		c.end(AppClosed) // the library still gets the answer
 	}
 	return n, err
+}
+
+// readEnd is end for Read, which fails only when a close frame that is due has
+// gone out, or cannot any more. A reverse proxy gives up both ways when one
+// fails: it would leave half of the backend's frame, and behind that no close
+// frame can follow.
+func (c *Conn) readEnd(v Violation) error {
+	err := c.end(v)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.out.closeFrame != nil && !c.killed {
+		c.turn.Wait()
+	}
+	return err
 }
 
 // read is Read with its turn and the lock, which it gives up to wait.
