@@ -239,13 +239,13 @@ func (s *Session) unlist() []store.Release {
 }
 
 // attach gives the session its connection. A session that was ended before it
-// had one is ended now, without a close frame when its 101 is not out yet.
+// had one is ended now; the wire sends no close frame when its 101 is not out.
 func (s *Session) attach(c *wire.Conn) {
 	s.mu.Lock()
 	s.wire = c
 	s.mu.Unlock()
 	if ended := s.cause.Load(); ended != nil {
-		c.Finish(0, "")
+		c.Finish(int(ended.code), ended.text)
 		return
 	}
 	l := s.policy.limits

@@ -284,6 +284,36 @@ func TestHijackOfAdmitted(t *testing.T) {
 	}
 }
 
+// TestEndBetween101AndHijack: coder writes its 101 through net/http and takes
+// the connection afterwards. Who has the 101 is told of the end.
+func TestEndBetween101AndHijack(t *testing.T) {
+	r := startRig(t, func(g *wssecure.Guard) http.Handler {
+		return g.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h := w.Header()
+			h.Set("Upgrade", "websocket")
+			h.Set("Connection", "Upgrade")
+			h.Set("Sec-WebSocket-Accept", probe.Accept(r.Header.Get("Sec-WebSocket-Key")))
+			w.WriteHeader(101)
+			s, _ := wssecure.SessionFrom(r.Context())
+			if n, err := g.Revoke(r.Context(), wssecure.SessionID(s.ID()), "test"); n != 1 || err != nil {
+				t.Errorf("Revoke: %d, %v", n, err)
+			}
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Errorf("Hijack: %v", err)
+				return
+			}
+			defer conn.Close()
+			if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, wssecure.ReasonRevoked) {
+				t.Errorf("Read: %d bytes, %v", n, err)
+			}
+		}))
+	})
+	c := r.open(t)
+	wantClose(t, c, 3000, "revoked")
+	r.wantClosedEvent(t, wssecure.ReasonRevoked, 3000, wssecure.ByGuard)
+}
+
 // TestPanicBehind101: the panic of a handler that has not deferred a Close.
 func TestPanicBehind101(t *testing.T) {
 	r := startRig(t, func(g *wssecure.Guard) http.Handler {

@@ -82,7 +82,7 @@ func (c *Conn) finish(code int, reason string) bool {
 		c.abrupt = true
 	}
 	waits := c.counters.SentBy == App
-	if code != 0 && !waits && c.head == nil && !c.passing {
+	if code != 0 && !waits && (c.head == nil || c.head.out) && !c.passing {
 		c.out.closeFrame = closeFrame(code, reason)
 		waits = true
 	}

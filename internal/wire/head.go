@@ -19,6 +19,7 @@ var headEnd = []byte("\r\n\r\n")
 type head struct {
 	want *Head
 	buf  []byte
+	out  bool // a 101 is on its way: its peer is owed a close frame
 }
 
 // writeHead takes p up to the end of the head. With the last byte of a 101 the
@@ -54,6 +55,7 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 		if c.finishing { // ended before it began: nobody may see the 101
 			return 0, AppClosed
 		}
+		h.out = true
 		if _, err := c.send(nil, answer, c.clock()); err != nil {
 			return 0, c.goneBy()
 		}

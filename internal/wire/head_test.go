@@ -158,6 +158,23 @@ func TestHeadDecidesDeflate(t *testing.T) {
 	}
 }
 
+// TestEndDuringTheHead: who has been promised a session is told of its end.
+func TestEndDuringTheHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		raw, peer := net.Pipe()
+		s := newSession(raw, nil, open(), wantHead())
+		go s.conn.Write([]byte(plain101 + "\r\n"))
+		synctest.Wait() // the peer does not read yet
+		s.conn.Finish(3000, "revoked")
+		synctest.Wait()
+		got, _ := io.ReadAll(peer)
+		<-s.done
+		if want := plain101 + hstsLine + "\r\n" + string(plain(fin|opClose, closing(3000, "revoked"))); string(got) != want {
+			t.Errorf("on the wire: %q", got)
+		}
+	})
+}
+
 func TestOtherStatus(t *testing.T) {
 	const head = "HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\n"
 	t.Run("W-21 passed on, closed", func(t *testing.T) {
