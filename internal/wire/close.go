@@ -37,8 +37,8 @@ func (c *Conn) Close() error {
 // frame, for a second at most, and the connection is half-closed and closed.
 // Code 0 sends no close frame and waits for nothing, unless the library has
 // sent its own; then none is sent with any code. It returns at once, and a
-// blocked Read when the close frame has gone out. A Write may complete its frame
-// in that second, since no close frame can follow half of one.
+// blocked Read does too, unless a frame is half out. A Write may complete it
+// in that second, since no close frame can follow half a frame.
 func (c *Conn) Finish(code int, reason string) {
 	c.mu.Lock()
 	begun := c.finish(code, reason)

@@ -80,15 +80,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readEnd is end for Read, which fails only when a close frame that is due has
-// gone out, or cannot any more. A reverse proxy gives up both ways when one
-// fails: it would leave half of the backend's frame, and behind that no close
-// frame can follow.
+// readEnd is end for Read, which does not fail while a close frame waits for the
+// end of a frame that is half out. A reverse proxy gives up both ways when one
+// fails: it would leave that half, and behind it no close frame can follow.
 func (c *Conn) readEnd(v Violation) error {
 	err := c.end(v)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.out.closeFrame != nil && !c.killed {
+	for c.out.closeFrame != nil && !c.out.atBoundary() && !c.killed {
 		c.turn.Wait()
 	}
 	return err
