@@ -26,7 +26,7 @@ type audit struct {
 	lost    int64
 
 	counts  counters
-	panics  rate.Limiter
+	panics  *rate.Limiter
 	dropped atomic.Uint64
 	sampled atomic.Uint64
 }
@@ -55,8 +55,7 @@ type counters struct {
 func newAudit(logger *slog.Logger) *audit {
 	a := &audit{logger: logger}
 	a.sample.init()
-	a.panics.SetLimit(rate.Every(time.Minute))
-	a.panics.SetBurst(1)
+	a.panics = rate.NewLimiter(rate.Every(time.Minute), 1) // the zero one would swallow the first
 	a.counts.refused = make(map[Reason]*atomic.Uint64, len(verdicts))
 	a.counts.closed = make(map[Reason]*atomic.Uint64, len(verdicts))
 	for r := range verdicts {

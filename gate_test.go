@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,12 +74,16 @@ func (g *gate) add(e wssecure.Event) {
 	g.events = append(g.events, e)
 }
 
-// seen are the events so far of one kind.
-func (g *gate) seen(kind wssecure.EventKind) []wssecure.Event {
+// all are the events so far, seen those of one kind.
+func (g *gate) all() []wssecure.Event {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return slices.Clone(g.events)
+}
+
+func (g *gate) seen(kind wssecure.EventKind) []wssecure.Event {
 	var found []wssecure.Event
-	for _, e := range g.events {
+	for _, e := range g.all() {
 		if e.Kind == kind {
 			found = append(found, e)
 		}

@@ -284,16 +284,15 @@ func wantNothingLeft(t *testing.T, g *gate, row leaving, times int) {
 		t.Errorf("%d sessions, want the holder's alone", live)
 	}
 	kind, other := wssecure.EventRefused, wssecure.EventClosed
-	stats := g.guard.Stats()
-	got := stats.Refused[row.reason]
 	if row.opened {
 		kind, other = other, kind
-		got = stats.Closed[row.reason]
 	}
+	g.await(kind, times)
+	stats := g.guard.Stats()
+	got := stats.Refused[row.reason] + stats.Closed[row.reason]
 	if got != uint64(times) {
 		t.Errorf("Stats has %d of %s, want %d: %v %v", got, row.reason, times, stats.Refused, stats.Closed)
 	}
-	g.await(kind, times)
 	if n := len(g.seen(kind)); n != times {
 		t.Errorf("%d events %s, want %d", n, kind, times)
 	}
