@@ -247,13 +247,13 @@ func TestSlowAndBrokenHooks(t *testing.T) {
 		if took := time.Since(start); took != 0 {
 			t.Errorf("handshakes waited %s for a hook", took)
 		}
+		before := int64(len(rec.of(wssecure.EventStarted)) + len(rec.of(wssecure.EventInsecure)))
 		dropped := int64(g.guard.Stats().EventsDropped)
-		if dropped != 10_000-8192 && dropped != 10_000-8192-1 { // one may be in the hook
+		if least := int64(10_000 - 8192); dropped < least || dropped > least+before { // those of New may be in the queue
 			t.Errorf("%d events dropped of 10000, want all but 8192", dropped)
 		}
 		close(release)
 		synctest.Wait()
-		before := int64(len(rec.of(wssecure.EventStarted)) + len(rec.of(wssecure.EventInsecure)))
 		if lost.Load() != dropped || seen.Load()+dropped != 10_000+before {
 			t.Errorf("the hook saw %d events and %d lost, want %d in all", seen.Load(), lost.Load(), 10_000+before)
 		}
