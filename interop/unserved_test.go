@@ -115,8 +115,8 @@ func TestAdmittedAndNotServed(t *testing.T) {
 	}{
 		{"K-14 nothing", func(http.ResponseWriter, *http.Request) {}, 200, wssecure.ReasonDone, false},
 		{"K-14 204", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, 204, wssecure.ReasonDone, false},
-		{"K-14 403", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 403) }, 403, wssecure.ReasonForbidden, false},
-		{"K-14 502", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 502) }, 502, wssecure.ReasonInternal, false},
+		{"K-14 403", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }, 403, wssecure.ReasonForbidden, false},
+		{"K-14 502", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadGateway) }, 502, wssecure.ReasonInternal, false},
 		{"K-14 body alone", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }, 200, wssecure.ReasonDone, false},
 		{"K-15 403", func(w http.ResponseWriter, _ *http.Request) {
 			conn, brw := hijack(w)
