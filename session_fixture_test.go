@@ -81,6 +81,7 @@ func wantDelivered(t *testing.T, got <-chan heard, texts ...string) {
 func wantEnded(t *testing.T, s *wssecuretest.Server, c *probe.Conn, got <-chan heard, code int, reason wssecure.Reason) wssecure.Event {
 	t.Helper()
 	wantClose(t, c, code, string(reason))
+	c.Close() // instead of the second of grace
 	if h := next(t, got); !errors.Is(h.err, reason) || h.text != "" || h.typ != 0 {
 		t.Errorf("Read gave %d %.40q, %v; want %s", h.typ, h.text, h.err, reason)
 	}
