@@ -1,6 +1,7 @@
 package wssecure_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"io"
@@ -64,12 +65,37 @@ func (pipeEnd) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(198, 51,
 
 // dial connects without a word.
 func (s *pipeServer) dial() *probe.Conn {
-	near, far := net.Pipe()
+	inner, far := net.Pipe()
+	near := &sender{inner, make(chan []byte, 4096)}
+	go near.run()
 	s.conns <- pipeEnd{far}
 	c := probe.New(near)
 	c.Timeout = patient
-	s.tb.Cleanup(func() { near.Close() })
+	s.tb.Cleanup(func() {
+		inner.Close()
+		close(near.queue)
+	})
 	return c
+}
+
+// sender is a client's end that buffers what it sends, as a kernel would: two
+// blocked writers of one pipe wait on a mutex, which stops a bubble's clock.
+type sender struct {
+	net.Conn
+	queue chan []byte
+}
+
+func (s *sender) Write(p []byte) (int, error) {
+	s.queue <- bytes.Clone(p)
+	return len(p), nil
+}
+
+func (*sender) SetWriteDeadline(time.Time) error { return nil }
+
+func (s *sender) run() {
+	for p := range s.queue {
+		s.Conn.Write(p)
+	}
 }
 
 // open is a session of its own; token may be empty.
