@@ -156,12 +156,14 @@ func inTime(t *testing.T, serve serveFunc, f func(t *testing.T, s *timed), more 
 func newTimed(t *testing.T, more ...wssecure.Option) *timed {
 	t.Helper()
 	s := &timed{issuer: wssecuretest.NewIssuer(t, "")}
-	options := append([]wssecure.Option{
+	guard, err := wssecure.New(
 		wssecure.AllowOrigins(wssecuretest.Origin), s.issuer.Option(),
 		wssecure.InsecureAllowPlaintext("pipes"), wssecure.OnEvent(s.note),
-	}, more...)
-	guard, err := wssecure.New(options...)
+	)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if guard, err = guard.With(more...); err != nil { // where RequireToken replaces
 		t.Fatal(err)
 	}
 	s.guard = guard

@@ -63,13 +63,15 @@ func TestSessionsEndInTime(t *testing.T) {
 	begin := func(f probe.Frame) func(*testing.T, *peer) {
 		return func(t *testing.T, p *peer) { send(t, p.Conn, f) }
 	}
-	long := wssecure.InsecureAllowAnonymous("lives as long as it likes")
+	long := wssecure.RequireToken(wssecure.VerifierFunc(func(context.Context, string) (*wssecure.Identity, error) {
+		return &wssecure.Identity{Issuer: "me", Subject: "alice"}, nil
+	}))
 	for _, row := range []endsIn{
 		{name: "S-01 idle", code: 3000, reason: wssecure.ReasonTokenExpired, least: time.Hour, most: time.Hour + skew + time.Second},
 		{name: "S-01 talking", act: every(time.Minute, 60, say), code: 3000, reason: wssecure.ReasonTokenExpired, least: time.Hour, most: time.Hour + skew + time.Second},
 		{name: "S-01 inside a message", options: []wssecure.Option{wssecure.LimitSession(wssecure.Limits{MessageTime: 2 * time.Hour})},
 			act: begin(part(probe.Text, false, "begun")), code: 3000, reason: wssecure.ReasonTokenExpired, least: time.Hour, most: time.Hour + skew + time.Second},
-		{name: "S-01 inside a frame", options: []wssecure.Option{wssecure.LimitSession(wssecure.Limits{MessageTime: 2 * time.Hour})},
+		{name: "S-01 inside a frame", silent: true, options: []wssecure.Option{wssecure.LimitSession(wssecure.Limits{MessageTime: 2 * time.Hour})},
 			act:  begin(probe.Frame{FIN: true, Opcode: probe.Text, Masked: true, Length: new(uint64(9)), Payload: []byte("b")}),
 			code: 3000, reason: wssecure.ReasonTokenExpired, least: time.Hour, most: time.Hour + skew + time.Second},
 		{name: "S-01 while reading pauses", options: []wssecure.Option{wssecure.LimitSession(wssecure.Limits{Messages: wssecure.Rate{N: 1, Per: 2 * time.Hour, Burst: 1}})},
@@ -124,7 +126,6 @@ func TestExpiryOfOtherVerifiers(t *testing.T) {
 	for name, expiry := range map[string]func() time.Time{
 		"none":                        func() time.Time { return time.Time{} },
 		"beyond 292 years":            func() time.Time { return time.Now().AddDate(300, 0, 0) },
-		"the last second of int64":    func() time.Time { return time.Unix(math.MaxInt64, 0) },
 		"beyond what a year can name": func() time.Time { return time.Unix(1<<53, 0) },
 	} {
 		t.Run("S-14 "+name, func(t *testing.T) {
