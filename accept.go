@@ -27,6 +27,7 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 	defer d.free()
 	d.buffers = bufio.ReadWriter{}
 	d.a, d.outer, d.hijacker = a, inner.Header(), hijacker
+	a.session.own = true
 	ws, err := websocket.Accept(d, d.request(), a.acceptOptions())
 	if err != nil {
 		a.acceptFailed(d, err)
@@ -216,12 +217,14 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 	// The library keeps pooled readers until it is closed; the session has ended
 	// by then, so this only returns them.
 	defer func() { _ = c.ws.CloseNow() }()
+	returned := false
 	defer func() {
-		if p := recover(); p != nil {
-			s.panicked(p)
+		if p := recover(); p != nil || !returned {
+			s.panicked(p) // or runtime.Goexit, which nothing recovers
 		}
 	}()
 	err := serve(ctx, c)
+	returned = true
 	if err == nil {
 		// This goroutine is done: it sees its connection off by itself.
 		if w := s.settle(&causeDone); w != nil {

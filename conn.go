@@ -111,14 +111,14 @@ func (c *Conn) next(ctx context.Context, buf []byte) (MessageType, []byte, error
 		return 0, nil, err
 	}
 	typ, r, err := c.ws.Reader(context.Background())
-	if stop != nil {
-		stop.end()
+	if stop != nil && stop.end() {
+		c.wire.ClearInterrupt()
 	}
 	if errors.Is(err, wire.ErrInterrupted) && c.session.err() == nil {
 		if c.deaf.Load() {
 			return 0, nil, errDeaf
 		}
-		return 0, nil, ctx.Err()
+		return 0, nil, c.endedOr(ctx.Err())
 	}
 	if err != nil {
 		return 0, nil, c.readError(err)
@@ -147,37 +147,44 @@ func (c *Conn) watch(ctx context.Context) (*interrupt, error) {
 		return nil, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, c.endedOr(err)
 	}
-	w := &interrupt{wire: c.wire}
-	w.stop = context.AfterFunc(ctx, w.fire)
-	return w, nil
+	return c.onEnd(ctx, c.wire.Interrupt), nil
 }
 
+// interrupt is what the end of a caller's context does to the call under way.
 type interrupt struct {
-	wire *wire.Conn
-	stop func() bool
-	mu   sync.Mutex
-	over bool // the Read has returned: a late fire must not hit the next one
+	do    func()
+	stop  func() bool
+	mu    sync.Mutex
+	over  bool // the call has returned: a late end must not hit the next one
+	fired bool
+}
+
+func (c *Conn) onEnd(ctx context.Context, do func()) *interrupt {
+	i := &interrupt{do: do}
+	i.stop = context.AfterFunc(ctx, i.fire)
+	return i
 }
 
 func (i *interrupt) fire() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !i.over {
-		i.wire.Interrupt()
+		i.fired = true
+		i.do()
 	}
 }
 
-// end stops the watch, and undoes it when it has fired.
-func (i *interrupt) end() {
+// end says that the call has returned, and tells whether it was interrupted.
+func (i *interrupt) end() bool {
 	if i.stop() {
-		return
+		return false
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.over = true
-	i.wire.ClearInterrupt()
+	return i.fired
 }
 
 // fill reads a message to its end. The wire has bounded it already, but for what
@@ -265,11 +272,15 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if err := c.session.err(); err != nil {
 		return err
 	}
+	var cut *interrupt
 	if foreign {
-		stop := context.AfterFunc(ctx, c.cutWrite)
-		defer stop()
+		cut = c.onEnd(ctx, c.cutWrite)
 	}
-	if err := c.ws.Write(context.Background(), typ, p); err != nil {
+	err = c.ws.Write(context.Background(), typ, p)
+	if cut != nil {
+		cut.end() // an end behind the frame's last byte cuts nothing
+	}
+	if err != nil {
 		return c.writeError(err)
 	}
 	return nil
@@ -279,17 +290,23 @@ func (c *Conn) lockWrite(ctx context.Context, foreign bool) error {
 	var ended <-chan struct{}
 	if foreign {
 		if err := ctx.Err(); err != nil {
-			return err
+			return c.endedOr(err)
 		}
 		ended = ctx.Done()
 	}
 	if c.writing.take(c.done, ended) {
 		return nil
 	}
-	if err := c.session.err(); err != nil {
-		return err
+	return c.endedOr(ctx.Err())
+}
+
+// endedOr is the error of a call whose context has ended: a context made from the
+// session's ends with it, and then the session's cause is the news.
+func (c *Conn) endedOr(err error) error {
+	if ended := c.session.err(); ended != nil {
+		return ended
 	}
-	return ctx.Err()
+	return err
 }
 
 func (c *Conn) cutWrite() {

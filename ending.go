@@ -100,7 +100,12 @@ func (o *owner) End(v wire.Violation) error {
 	switch v {
 	case wire.PeerClosed, wire.PeerGone:
 		return s.end(cause{rejection: &Rejection{Reason: ReasonPeer}, by: ByPeer})
-	case wire.AppClosed, wire.OtherStatus:
+	case wire.AppClosed:
+		if s.own {
+			return s.stalled()
+		}
+		fallthrough
+	case wire.OtherStatus:
 		return s.end(cause{rejection: &Rejection{Reason: ReasonDone}, by: ByApp})
 	case wire.BadHead, wire.NoHead, wire.BadStream:
 		return s.end(cause{rejection: &Rejection{Reason: ReasonInternal, Err: wireError(v)}, by: ByApp})
@@ -108,6 +113,17 @@ func (o *owner) End(v wire.Violation) error {
 		return s.end(cause{rejection: &Rejection{Reason: ReasonSlowReader}, by: ByGuard, code: ReasonSlowReader.CloseCode(), text: string(ReasonSlowReader)})
 	}
 	return s.endWith(&Rejection{Reason: wireReason(v)}, ByGuard, 1011)
+}
+
+// stalled ends a session whose connection our own library has closed: it does so
+// for one cause only, a control frame or the answer to one that the peer has left
+// unfinished for five seconds.
+func (s *Session) stalled() *Rejection {
+	reason := ReasonMessageTime
+	if s.wire.Writing() {
+		reason = ReasonSlowReader
+	}
+	return s.endWith(&Rejection{Reason: reason, Err: errControlStalled}, ByGuard, 1008)
 }
 
 // Finished is called when the connection is closed.

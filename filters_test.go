@@ -166,7 +166,7 @@ func TestFilterSeesWholeMessages(t *testing.T) {
 }
 
 // C-20, K-24: Handler does not see messages, so a guard with filters refuses there.
-func TestFiltersNeedConnHandler(t *testing.T) {
+func TestFiltersOfAChild(t *testing.T) {
 	issuer := wssecuretest.NewIssuer(t, "")
 	serve, got := recorder()
 	s := wssecuretest.Start(t, wssecuretest.Config{

@@ -52,8 +52,8 @@ func TestSilentLibraryIsCut(t *testing.T) {
 					synctest.Wait()
 					return
 				}
-				if took := time.Since(start); err == nil || took < 10*time.Second || took > 11*time.Second {
-					t.Errorf("%+v after %v, want an end after 10s", r, took)
+				if took := time.Since(start); err == nil || took > 31*time.Second {
+					t.Errorf("%+v after %v, want an end within 30s", r, took)
 				}
 				if err := <-failed; err == nil {
 					t.Error("the library's Read gave bytes")

@@ -46,6 +46,7 @@ type Session struct {
 
 	cause    atomic.Pointer[cause]
 	running  atomic.Bool // the 101 is out
+	own      bool        // the library is ours: ConnHandler
 	messages atomic.Int64
 }
 
