@@ -134,7 +134,7 @@ func TestCloseRead(t *testing.T) {
 				time.Sleep(30 * time.Second)
 				send(t, p.Conn, probe.Message(probe.Ping, []byte("hello")))
 			}
-			p.answers = false
+			p.answers.Store(false)
 			p.wantEnd(t, start, 3008, "pong", 330*time.Second, 400*time.Second)
 			if p.pongs != 10 {
 				t.Errorf("%d pongs, want 10", p.pongs)

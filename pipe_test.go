@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,7 +189,7 @@ func (s *timed) closed(t *testing.T) wssecure.Event {
 // peer reads everything that the server sends, so that it never waits.
 type peer struct {
 	*probe.Conn
-	answers bool          // pings with pongs
+	answers atomic.Bool   // pings with pongs
 	over    chan struct{} // closed at the end of the stream
 
 	texts  []string
@@ -200,7 +201,8 @@ type peer struct {
 }
 
 func listen(c *probe.Conn, answers bool) *peer {
-	p := &peer{Conn: c, answers: answers, over: make(chan struct{})}
+	p := &peer{Conn: c, over: make(chan struct{})}
+	p.answers.Store(answers)
 	go p.read()
 	return p
 }
@@ -219,7 +221,7 @@ func (p *peer) read() {
 		switch f.Opcode {
 		case probe.Ping:
 			p.pings = append(p.pings, time.Now())
-			if p.answers {
+			if p.answers.Load() {
 				p.SendFrame(probe.Message(probe.Pong, f.Payload))
 			}
 		case probe.Pong:
