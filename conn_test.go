@@ -16,7 +16,7 @@ import (
 
 func TestMessageSize(t *testing.T) {
 	full := strings.Repeat("a", 65_536)
-	serve, got := recorder()
+	serve, got := readings()
 	s := serving(t, serve)
 	t.Run("L-10 a message of the limit", func(t *testing.T) {
 		c := connect(t, s)
@@ -43,7 +43,7 @@ func TestMessageSize(t *testing.T) {
 
 func TestMessageTypes(t *testing.T) {
 	t.Run("C-01 both by default, C-02 empty is not nil", func(t *testing.T) {
-		serve, got := recorder()
+		serve, got := readings()
 		c := connect(t, serving(t, serve))
 		send(t, c, text(""), probe.Message(probe.Binary, nil), part(probe.Text, false, ""), part(probe.Continuation, true, ""))
 		for _, typ := range []wssecure.MessageType{wssecure.MessageText, wssecure.MessageBinary, wssecure.MessageText} {
@@ -53,7 +53,7 @@ func TestMessageTypes(t *testing.T) {
 		}
 	})
 	t.Run("C-01 binary where text alone is allowed", func(t *testing.T) {
-		serve, got := recorder()
+		serve, got := readings()
 		s := serving(t, serve, wssecure.AllowMessageTypes(wssecure.MessageText))
 		c := connect(t, s)
 		send(t, c, text("a"), probe.Frame{FIN: true, Opcode: probe.Binary, Masked: true, Length: new(uint64(10))})
@@ -63,7 +63,7 @@ func TestMessageTypes(t *testing.T) {
 }
 
 func TestTextIsValidUTF8(t *testing.T) {
-	serve, got := recorder()
+	serve, got := readings()
 	s := serving(t, serve)
 	for name, bad := range map[string]string{
 		"a lone continuation byte": "a\x80b", "an invalid byte": "\xff", "overlong slash": "\xc0\xaf", "overlong NUL": "\xe0\x80\x80",

@@ -49,7 +49,7 @@ func TestFiltersOfMessages(t *testing.T) {
 				return append(p, by...), nil
 			}
 		}
-		serve, got := recorder()
+		serve, got := readings()
 		c := connect(t, serving(t, serve, wssecure.OnMessage(rewrite, mark("f"), mark("g"))))
 		send(t, c, text("drop"), text("a"), text(""), text("drop"), text("drop"), text("b"))
 		wantDelivered(t, got, "afg", "fg", "bfg")
@@ -71,7 +71,7 @@ func TestFiltersOfMessages(t *testing.T) {
 		{"invalid", 1011, "internal", wssecure.ReasonInternal, false},
 	} {
 		t.Run("C-05 "+row.message, func(t *testing.T) {
-			serve, got := recorder()
+			serve, got := readings()
 			s := serving(t, serve, wssecure.OnMessage(rewrite))
 			c := connect(t, s)
 			send(t, c, text("fine"), text(row.message), text("late"))
@@ -135,7 +135,7 @@ func TestFiltersOfSends(t *testing.T) {
 
 // S-24: what a filter gives after the end is dropped.
 func TestEndWhileAFilterWorks(t *testing.T) {
-	serve, got := recorder()
+	serve, got := readings()
 	s := serving(t, serve, wssecure.OnMessage(func(_ context.Context, c *wssecure.Conn, _ wssecure.MessageType, p []byte) ([]byte, error) {
 		c.Session().Close(4001, "ended")
 		return append(p, " and its result"...), nil
@@ -152,7 +152,7 @@ func TestEndWhileAFilterWorks(t *testing.T) {
 // be what goes out changed behind its back.
 func TestFilterSeesWholeMessages(t *testing.T) {
 	seen := make(chan string, 1)
-	serve, got := recorder()
+	serve, got := readings()
 	s := serving(t, serve, wssecure.OnMessage(func(_ context.Context, _ *wssecure.Conn, _ wssecure.MessageType, p []byte) ([]byte, error) {
 		seen <- string(p)
 		return bytes.ToUpper(p), nil
@@ -168,7 +168,7 @@ func TestFilterSeesWholeMessages(t *testing.T) {
 // C-20, K-24: Handler does not see messages, so a guard with filters refuses there.
 func TestFiltersOfAChild(t *testing.T) {
 	issuer := wssecuretest.NewIssuer(t, "")
-	serve, got := recorder()
+	serve, got := readings()
 	s := wssecuretest.Start(t, wssecuretest.Config{
 		Options: []wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option()},
 		Handler: func(g *wssecure.Guard) http.Handler {

@@ -21,7 +21,7 @@ import (
 // The wire's own tables are internal/wire's; these rows are what a session makes
 // of its verdicts.
 func TestFrames(t *testing.T) {
-	serve, got := recorder()
+	serve, got := readings()
 	s := serving(t, serve)
 	raw := func(f probe.Frame) []byte { return probe.AppendFrame(nil, f) }
 	ctl := func(op byte, n int) []byte { return raw(probe.Message(op, make([]byte, n))) }
@@ -89,7 +89,7 @@ func fragments(n int, payload string) []byte {
 
 // W-18: what a quick client sends with its handshake is metered and comes first.
 func TestEarlyFrames(t *testing.T) {
-	serve, got := recorder()
+	serve, got := readings()
 	s := serving(t, serve)
 	early := append(probe.AppendFrame(nil, text("early")), probe.AppendFrame(nil, text("bird"))...)
 	for cut := 0; cut <= len(early); cut += 3 {
@@ -143,7 +143,7 @@ func compressed(opcode byte, payload []byte) probe.Frame {
 }
 
 func TestCompression(t *testing.T) {
-	serve, got := recorder()
+	serve, got := readings()
 	s := deflateServer(t, serve)
 	bomb := deflate(make([]byte, 64<<20))
 	if len(bomb) > 66_000 {

@@ -39,9 +39,9 @@ type heard struct {
 	err  error
 }
 
-// recorder is an application that hands on all that Read gives, the error that
+// readings is an application that hands on all that Read gives, the error that
 // ends it included.
-func recorder() (serveFunc, <-chan heard) {
+func readings() (serveFunc, <-chan heard) {
 	got := make(chan heard, 1024)
 	return func(ctx context.Context, c *wssecure.Conn) error {
 		for {
