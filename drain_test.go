@@ -1,0 +1,87 @@
+package wssecure_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wssecure/wssecure"
+)
+
+func TestShutdown(t *testing.T) {
+	t.Run("S-11 new ones 503, live ones 1012, user code awaited", func(t *testing.T) {
+		returned := false
+		inTime(t, func(ctx context.Context, _ *wssecure.Conn) error {
+			<-ctx.Done()
+			time.Sleep(5 * time.Second) // it tidies up
+			returned = true
+			return nil
+		}, func(t *testing.T, s *timed) {
+			p := listen(s.open(s.issuer.Token("alice")), true)
+			synctest.Wait()
+			done, again := make(chan error), make(chan error)
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			go func() { done <- s.guard.Shutdown(ctx) }()
+			synctest.Wait()
+			go func() { again <- s.guard.Shutdown(context.Background()) }()
+			if r := sendHandshake(t, s.dial(), freshHandshake(s.issuer.Token("bob"))); r.Status != http.StatusServiceUnavailable || r.Get("Retry-After") == "" {
+				t.Errorf("a new handshake: %d", r.Status)
+			}
+			if s.guard.Ready(context.Background()) == nil {
+				t.Error("Ready while draining")
+			}
+			p.wantEnd(t, start, 1012, "restart", 0, 17*time.Second)
+			if err := <-done; err != nil || !returned {
+				t.Errorf("Shutdown: %v, user code returned: %v", err, returned)
+			}
+			if err := <-again; err != nil {
+				t.Errorf("S-21: Shutdown again: %v", err)
+			}
+			if e := s.closed(t); e.Reason != wssecure.ReasonRestart {
+				t.Errorf("closed for %s", e.Reason)
+			}
+		})
+	})
+	t.Run("S-21, S-25 user code that ignores its context", func(t *testing.T) {
+		inTime(t, func(context.Context, *wssecure.Conn) error { time.Sleep(time.Minute); return nil }, func(t *testing.T, s *timed) {
+			listen(s.open(s.issuer.Token("alice")), true)
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if err := s.guard.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Shutdown: %v", err)
+			}
+			synctest.Wait()
+			if n := s.guard.Stats().Open; n != 0 {
+				t.Errorf("%d places are taken after the cut", n)
+			}
+			s.closed(t)
+			time.Sleep(time.Minute)
+		})
+	})
+	t.Run("S-47 the child's Shutdown and Revoke reach the parent's", func(t *testing.T) {
+		inTime(t, echo, func(t *testing.T, s *timed) {
+			p := listen(s.open(s.issuer.Token("alice")), true)
+			synctest.Wait()
+			child, err := s.guard.With(wssecure.RequireScopes("chat"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := child.Revoke(context.Background(), wssecure.Subject(s.issuer.URL, "alice"), "S-47"); n != 1 || err != nil {
+				t.Errorf("Revoke: %d, %v", n, err)
+			}
+			p.wantEnd(t, time.Now(), 3000, "revoked", 0, time.Second)
+			if err := child.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if r := sendHandshake(t, s.dial(), freshHandshake(s.issuer.Token("bob"))); r.Status != 503 {
+				t.Errorf("the parent answers %d", r.Status)
+			}
+		})
+	})
+}
