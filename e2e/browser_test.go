@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -20,12 +21,16 @@ var found struct{ chromium, node string }
 // TestMain leaves the package out on a machine without a browser, and says so; where one is required that is a failure.
 func TestMain(m *testing.M) {
 	if missing := look(); len(missing) > 0 {
-		fmt.Fprintf(os.Stderr, "\n*** The browser tests were LEFT OUT: %s. `make test` installs what they need. ***\n\n", strings.Join(missing, ", "))
+		fmt.Fprintf(os.Stderr, "\n*** The browser tests are LEFT OUT: %s. `make test` installs what they need. ***\n\n", strings.Join(missing, ", "))
 		if os.Getenv("WSS_REQUIRE_CHROMIUM") != "" {
 			fmt.Fprintln(os.Stderr, "FAIL: WSS_REQUIRE_CHROMIUM is set")
 			os.Exit(1)
 		}
-		os.Exit(0)
+		// go test prints nothing of a package that passes, but it does say "[no tests to run]". Without its log of what was
+		// looked at it does not keep that for a result, and looks again the next time.
+		flag.Parse()
+		flag.Set("test.run", "^$")
+		flag.Set("test.testlogfile", "")
 	}
 	code := m.Run()
 	if shared != nil {
@@ -91,6 +96,12 @@ func (b *browser) reset() { b.do(map[string]any{"do": "reset"}, nil) }
 
 // startBrowser starts one that accepts the certificate whose key hashes to pin.
 func startBrowser(pin string) (*browser, error) {
+	// go test keeps a result until something changes that it has seen the tests look at.
+	for _, dir := range []string{".", "../examples/quickstart", "../examples/quickstart/page"} {
+		if _, err := os.ReadDir(filepath.FromSlash(dir)); err != nil {
+			return nil, err
+		}
+	}
 	profile, err := os.MkdirTemp("", "e2e-profile-")
 	if err != nil {
 		return nil, err

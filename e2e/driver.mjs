@@ -45,7 +45,7 @@ const does = {
     const element = await frame.evaluateHandle(embed, attributes)
     return { at: take(page, await element.contentFrame(), trouble), status: 0 }
   },
-  url: call => frameOf(call).url(),
+  url: call => frameOf(call).evaluate(() => location.href),
   trouble: ({ at }) => places[at].trouble.splice(0),
   cookies: async () => (await context.cookies()).map(c => c.name),
 
