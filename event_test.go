@@ -166,7 +166,9 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 				book := &logBook{}
 				g := newTokenGate(t, panicsWhenAsked, wssecure.SetLogger(book.everything(format)), wssecure.TrustProxies("X-Forwarded-For", "private"))
 				for i, value := range hostile {
-					g.knock(fmt.Sprintf("10.0.1.%d", i), bearer(g.issuer.Token("alice")), func(r *http.Request) { change(r, value) })
+					shown := func(r *http.Request) { change(r, value) }
+					g.knock(fmt.Sprintf("10.0.1.%d", i), bearer(g.issuer.Token("alice")), shown)
+					g.knock(fmt.Sprintf("10.0.2.%d", i), shown) // refused, at the latest for its token
 				}
 				g.hangUp()
 				g.settled(0)
