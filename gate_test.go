@@ -144,16 +144,6 @@ func (c *headConn) answered() bool {
 	return c.wrote
 }
 
-// closed says whether the guard has closed the connection.
-func (c *headConn) closed() bool {
-	select {
-	case <-c.gone:
-		return true
-	default:
-		return false
-	}
-}
-
 // knock sends one handshake from an address, as a page of wssecuretest.Origin
 // does, and reads the answer.
 func (g *gate) knock(from string, changes ...func(*http.Request)) answer {

@@ -124,7 +124,7 @@ func TestReplayWindow(t *testing.T) {
 				time.Sleep(want - 1)
 				wantAnswer(t, g.knock(attacker, bearer(token), same), 400, "key")
 				wantAnswer(t, g.knock(attacker, bearer(g.issuer.Token("bob")), same), 101, "")
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				wantAnswer(t, g.knock(attacker, bearer(token), same), 101, "")
 			})
 		})
