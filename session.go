@@ -38,7 +38,6 @@ type Session struct {
 
 	mu       sync.Mutex
 	wire     *wire.Conn
-	indexed  registry.Keys
 	leases   []store.Release
 	lease    [1]store.Release // where the leases begin: most sessions have one
 	nonce    string           // withdrawn when the 101 never comes
@@ -127,13 +126,13 @@ func (a *attempt) openSession() {
 	s.url = a.cleanURL()
 	s.request.URL = &s.url
 	s.ctx, s.cancel = context.WithCancelCause((*rootContext)(s))
-	s.indexed = registry.Keys{ID: s.id, Addr: a.client}
+	found := registry.Keys{ID: s.id, Addr: a.client}
 	if a.identity != nil {
 		keys := a.identity.prepared()
-		s.indexed.Subject, s.indexed.Token, s.indexed.OIDCSession = keys.subject.ID, keys.token.ID, keys.oidc.ID
+		found.Subject, found.Token, found.OIDCSession = keys.subject.ID, keys.token.ID, keys.oidc.ID
 	}
 	a.session = s
-	a.live.Add(s, s.indexed)
+	a.live.Add(s, found)
 }
 
 // rootContext is the session as what its context begins with: SessionFrom finds
@@ -234,7 +233,7 @@ func (s *Session) unlist() []store.Release {
 	s.leases, s.released = nil, true
 	s.mu.Unlock()
 	if !again {
-		s.core.live.Remove(s, registry.Keys{}) // the table knows them
+		s.core.live.Remove(s)
 	}
 	return leases
 }

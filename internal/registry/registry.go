@@ -76,9 +76,9 @@ func (t *Table[S]) Move(s S, old, now Keys) {
 	}
 }
 
-// Remove forgets s and all its keys. Which those are the table knows itself: a caller whose Keys are older than the last
-// Move leaves nothing behind. Removing it again does nothing.
-func (t *Table[S]) Remove(s S, _ Keys) {
+// Remove forgets s and all its keys. Which those are the table knows itself: a Move just before leaves nothing behind.
+// Removing it again does nothing.
+func (t *Table[S]) Remove(s S) {
 	h := t.hashSession(s)
 	live := &t.live[h%shards]
 	live.mu.Lock()

@@ -95,7 +95,7 @@ func TestMove(t *testing.T) {
 	}
 
 	// A renewal that loses the race against the end of its session must not raise it from the dead.
-	table.Remove(s, now)
+	table.Remove(s)
 	table.Move(s, now, registry.Keys{ID: "a1", Token: "t3"})
 	if n := len(table.ByToken("t3")); n != 0 || table.Len() != 0 {
 		t.Errorf("Move after Remove: %d by token, %d in all", n, table.Len())
@@ -111,12 +111,12 @@ func TestAddAndRemoveTwice(t *testing.T) {
 	if got := table.BySubject("alice"); len(got) != 1 || table.Len() != 1 {
 		t.Errorf("added twice: %d by subject, %d in all", len(got), table.Len())
 	}
-	table.Remove(other, k)
+	table.Remove(other)
 	if _, ok := table.ByID("a1"); !ok {
 		t.Error("removing a session that was never there removed another with its keys")
 	}
-	table.Remove(s, k)
-	table.Remove(s, k)
+	table.Remove(s)
+	table.Remove(s)
 	if table.Len() != 0 || len(table.BySubject("alice")) != 0 {
 		t.Error("something is left")
 	}
@@ -164,7 +164,7 @@ func TestAgainstModel(t *testing.T) {
 			table.Move(s, s.keys, now)
 			s.keys = now
 		default:
-			table.Remove(s, s.keys)
+			table.Remove(s)
 			delete(live, n)
 		}
 		if step%10 != 0 {
@@ -212,7 +212,7 @@ func TestWalkDuringOpensAndEnds(t *testing.T) {
 					table.Move(s, k, moved)
 					table.BySubject(k.Subject)
 					table.ByPrefix(netip.MustParsePrefix("192.0.2.0/24"))
-					table.Remove(s, moved)
+					table.Remove(s)
 				}
 			})
 		}
@@ -249,7 +249,7 @@ func TestWalkDuringOpensAndEnds(t *testing.T) {
 		given := 0
 		for n := range table.All() { // would never come back from Remove with a lock held
 			given++
-			table.Remove(n, keysOf(n))
+			table.Remove(n)
 			table.Add(1000+n, keysOf(1000+n))
 			table.Len()
 		}
@@ -269,7 +269,7 @@ func TestWalkDuringOpensAndEnds(t *testing.T) {
 			}
 			first = false
 			for m := range 1000 {
-				table.Remove(m, keysOf(m))
+				table.Remove(m)
 			}
 		}
 	})
@@ -331,7 +331,7 @@ func TestMoveRacesRemove(t *testing.T) {
 		table.Add(n, old)
 		var both sync.WaitGroup
 		both.Go(func() { table.Move(n, old, now) })
-		both.Go(func() { table.Remove(n, old) })
+		both.Go(func() { table.Remove(n) })
 		both.Wait()
 		if left := len(table.ByToken("new")) + len(table.ByToken("old")); left != 0 || table.Len() != 0 {
 			t.Fatalf("%d entries are left, %d sessions in all", left, table.Len())
@@ -370,7 +370,7 @@ func TestMemory(t *testing.T) {
 			}
 			full := heap()
 			for n := range sessions {
-				table.Remove(&sessions[n], sessions[n].keys)
+				table.Remove(&sessions[n])
 			}
 			empty := heap()
 			runtime.KeepAlive(table)
@@ -401,7 +401,7 @@ func BenchmarkAddRemove(b *testing.B) {
 		k := keysOf(int(200_000 + next.Add(1)))
 		for pb.Next() {
 			table.Add(s, k)
-			table.Remove(s, k)
+			table.Remove(s)
 		}
 	})
 }
