@@ -3,6 +3,7 @@ package wssecure
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -46,10 +47,7 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 // end: the peer has gone during its 101.
 func (a *attempt) acceptFailed(d *door, err error) {
 	if d.conn == nil {
-		a.finding.err = err
-		if d.err != nil {
-			a.finding.err = d.err
-		}
+		a.finding.err = cmp.Or(d.err, err)
 		if d.raw != nil {
 			d.raw.Close()
 			a.abandon()
@@ -161,17 +159,10 @@ const headTime = 5 * time.Second
 
 func (d *door) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if d.conn == nil {
-		return nil, nil, cmpErr(d.err)
+		return nil, nil, cmp.Or[error](d.err, http.ErrNotSupported)
 	}
 	d.buffers = bufio.ReadWriter{Reader: bufio.NewReaderSize(d.conn, readBuffer), Writer: bufio.NewWriterSize(d.conn, writeBuffer)}
 	return d.conn, &d.buffers, nil
-}
-
-func cmpErr(err error) error {
-	if err == nil {
-		return http.ErrNotSupported
-	}
-	return err
 }
 
 // head is the 101: what the library has set, the marker where no subprotocol was

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +108,7 @@ func OnEvent(fn func(Event)) Option {
 			d.fault("OnEvent", "the function is nil; pass one, or leave the option out")
 			return
 		}
-		d.hooks = append(d.hooks[:len(d.hooks):len(d.hooks)], fn)
+		d.hooks = append(slices.Clip(d.hooks), fn)
 	}
 }
 

@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -141,17 +142,11 @@ func (d *draft) checkRates(option string, l Limits) {
 		if x.r == (Rate{}) {
 			continue
 		}
-		if text := x.r.fault(); text != "" {
-			if x.r.N <= 0 || x.r.Per <= 0 {
-				text += "PerSecond(60)"
-			}
+		if text := x.r.fault("PerSecond(60)"); text != "" {
 			d.fault(option, "%s %s", x.name, text)
 		}
 	}
-	size := l.MessageSize
-	if size == 0 {
-		size = defaultMessageSize
-	}
+	size := cmp.Or(l.MessageSize, defaultMessageSize)
 	if burst := int64(l.Bytes.Burst); burst > 0 && burst < size {
 		d.fault(option, "Bytes.Burst %d is below MessageSize %d; raise it to %d or more", burst, size, size)
 	}
@@ -160,18 +155,18 @@ func (d *draft) checkRates(option string, l Limits) {
 // finishSession fills in the defaults and prepares what the wire asks for.
 func (d *draft) finishSession() {
 	l := &d.limits
-	l.MessageSize = orDefault(l.MessageSize, defaultMessageSize)
-	l.Messages = orDefault(l.Messages, Rate{defaultMessagesPerSecond, time.Second, defaultMessageBurst}).filled()
-	l.Controls = orDefault(l.Controls, Rate{defaultControlsPerSecond, time.Second, defaultControlBurst}).filled()
-	l.Bytes = orDefault(l.Bytes, Rate{defaultBytesPerSecond, time.Second, defaultByteBurst}).filled()
+	l.MessageSize = cmp.Or(l.MessageSize, defaultMessageSize)
+	l.Messages = cmp.Or(l.Messages, Rate{defaultMessagesPerSecond, time.Second, defaultMessageBurst}).filled()
+	l.Controls = cmp.Or(l.Controls, Rate{defaultControlsPerSecond, time.Second, defaultControlBurst}).filled()
+	l.Bytes = cmp.Or(l.Bytes, Rate{defaultBytesPerSecond, time.Second, defaultByteBurst}).filled()
 	// A message that is let in must fit into the budget, or it would never be read.
 	l.Bytes.Burst = max(l.Bytes.Burst, int(l.MessageSize))
-	l.Fragments = orDefault(l.Fragments, defaultFragments)
-	l.MessageTime = orDefault(l.MessageTime, defaultMessageTime)
-	l.Lifetime = orDefault(l.Lifetime, defaultLifetime)
-	l.Pong = orDefault(l.Pong, defaultPong)
-	l.Write = orDefault(l.Write, defaultWrite)
-	d.ping = orDefault(d.ping, defaultPing)
+	l.Fragments = cmp.Or(l.Fragments, defaultFragments)
+	l.MessageTime = cmp.Or(l.MessageTime, defaultMessageTime)
+	l.Lifetime = cmp.Or(l.Lifetime, defaultLifetime)
+	l.Pong = cmp.Or(l.Pong, defaultPong)
+	l.Write = cmp.Or(l.Write, defaultWrite)
+	d.ping = cmp.Or(d.ping, defaultPing)
 	if len(d.types) == 0 {
 		d.types = []MessageType{MessageText, MessageBinary}
 	}
@@ -184,12 +179,4 @@ func (d *draft) finishSession() {
 		Text:        slices.Contains(d.types, MessageText),
 		Binary:      slices.Contains(d.types, MessageBinary),
 	}
-}
-
-func orDefault[T comparable](value, std T) T {
-	var zero T
-	if value == zero {
-		return std
-	}
-	return value
 }

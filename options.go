@@ -63,7 +63,6 @@ const (
 
 	defaultSkew      = 30 * time.Second
 	defaultTokenSize = 8 << 10
-	largestTokenSize = 32 << 10
 
 	defaultHSTS = "max-age=31536000"
 
@@ -108,13 +107,14 @@ func configError(option, text string) error {
 // time.
 func (d *draft) once(option string) bool {
 	if d.given[option] {
-		if option == "RequireToken" {
-			d.fault(option, "is given twice; join the verifiers with AnyOf")
-		} else if option == "TrustProxies" {
-			d.fault(option, "is given twice; keep the header your proxies set")
-		} else {
-			d.fault(option, "is given twice; keep one")
+		fix := "keep one"
+		switch option {
+		case "RequireToken":
+			fix = "join the verifiers with AnyOf"
+		case "TrustProxies":
+			fix = "keep the header your proxies set"
 		}
+		d.fault(option, "is given twice; %s", fix)
 		return false
 	}
 	d.given[option] = true

@@ -29,7 +29,6 @@ func AllowOrigins(list ...string) Option {
 		set, errs := newOriginSet(list)
 		d.faultErrs("AllowOrigins", errs)
 		d.origins = set
-		d.originsFrom = "AllowOrigins"
 	}
 }
 
@@ -44,7 +43,6 @@ func AllowOriginSet(s *OriginSet) Option {
 			return
 		}
 		d.origins = s
-		d.originsFrom = "AllowOriginSet"
 	}
 }
 

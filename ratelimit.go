@@ -1,11 +1,11 @@
 package wssecure
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/clientip"
@@ -40,11 +40,11 @@ func (r Rate) times(k int) Rate { return Rate{N: r.N * k, Per: r.Per, Burst: r.B
 // mostPerRate keeps the arithmetic of every limiter far from overflow.
 const mostPerRate = 1_000_000_000
 
-// fault says what is wrong with the rate of an option.
-func (r Rate) fault() string {
+// fault says what is wrong with the rate of an option; example is a sound one.
+func (r Rate) fault(example string) string {
 	switch {
 	case r.N <= 0 || r.Per <= 0:
-		return fmt.Sprintf("%d per %s admits nobody; use a rate such as ", r.N, r.Per)
+		return fmt.Sprintf("%d per %s admits nobody; use a rate such as %s", r.N, r.Per, example)
 	case r.Burst < 0:
 		return fmt.Sprintf("burst %d is negative; use 1 or more", r.Burst)
 	case r.N > mostPerRate || r.Burst > mostPerRate:
@@ -289,24 +289,16 @@ func (d *draft) limitKey(option string, k Key) bool {
 }
 
 func (d *draft) limitRate(option string, r Rate, example string) bool {
-	text := r.fault()
-	if text == "" {
-		return true
+	text := r.fault(example)
+	if text != "" {
+		d.fault(option, "%s", text)
 	}
-	if strings.HasSuffix(text, "such as ") {
-		text += example
-	}
-	d.fault(option, "%s", text)
-	return false
+	return text == ""
 }
 
 func (d *draft) finishLimits() {
-	if d.handshakeTime == 0 {
-		d.handshakeTime = defaultHandshakeTime
-	}
-	if d.replayWindow == 0 {
-		d.replayWindow = defaultReplayWindow
-	}
+	d.handshakeTime = cmp.Or(d.handshakeTime, defaultHandshakeTime)
+	d.replayWindow = cmp.Or(d.replayWindow, defaultReplayWindow)
 	if _, ok := ruleOf(d.rates, keyIP); !ok {
 		rate := Rate{defaultHandshakesPerMinute, time.Minute, defaultHandshakeBurst}
 		d.rates = append(slices.Clip(d.rates), rateRule{key: ByIP(), bucket: "handshakes", rate: rate})

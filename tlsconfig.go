@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"cmp"
 	"context"
 	"crypto/fips140"
 	"crypto/tls"
@@ -181,9 +182,9 @@ func verifyState(state tls.ConnectionState, pool *x509.CertPool) error {
 // caller is raised to the profile in a clone, never lowered; its certificates,
 // callbacks and session ticket keys are kept. It returns srv.
 func (g *Guard) Harden(srv *http.Server) *http.Server {
-	srv.ReadHeaderTimeout = orDefault(srv.ReadHeaderTimeout, headerTimeout)
-	srv.IdleTimeout = orDefault(srv.IdleTimeout, idleTimeout)
-	srv.MaxHeaderBytes = orDefault(srv.MaxHeaderBytes, maxHeaderBytes)
+	srv.ReadHeaderTimeout = cmp.Or(srv.ReadHeaderTimeout, headerTimeout)
+	srv.IdleTimeout = cmp.Or(srv.IdleTimeout, idleTimeout)
+	srv.MaxHeaderBytes = cmp.Or(srv.MaxHeaderBytes, maxHeaderBytes)
 	protocols := g.protocols(srv)
 	base := g.core.baseTLS(g.policy)
 	if srv.TLSConfig == nil {

@@ -66,7 +66,7 @@ type tokenSettings struct {
 // section 3.1), by default RS256, PS256, ES256 and EdDSA.
 func Algorithms(names ...string) TokenOption {
 	return func(s *tokenSettings) {
-		s.rules.Algorithms = append([]string{}, names...)
+		s.rules.Algorithms = append([]string{}, names...) // never nil, which is the default: an empty list is a mistake
 	}
 }
 

@@ -64,7 +64,6 @@ type Guard struct {
 // policy is what one route enforces. It does not change after New or With.
 type policy struct {
 	origins       *OriginSet // nil: same-origin
-	originsFrom   string
 	anyOrigin     bool
 	nullOrigin    bool
 	missingOrigin bool
