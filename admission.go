@@ -78,8 +78,8 @@ func (a *attempt) storeFailed(err error) error {
 }
 
 // quietly runs one operation that nobody waits for an answer of.
-func (c *core) quietly(ops ...store.Op) {
-	if err := c.store.Do(context.Background(), ops...); err != nil {
+func (c *core) quietly(op store.Op) {
+	if err := c.store.Do(context.Background(), op); err != nil {
 		c.storeFailed(err)
 	}
 }

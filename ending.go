@@ -109,8 +109,6 @@ func (o *owner) End(v wire.Violation) error {
 		return s.end(cause{rejection: &Rejection{Reason: ReasonDone}, by: ByApp})
 	case wire.BadHead, wire.NoHead, wire.BadStream:
 		return s.end(cause{rejection: &Rejection{Reason: ReasonInternal, Err: wireError(v)}, by: ByApp})
-	case wire.SlowReader:
-		return s.end(cause{rejection: &Rejection{Reason: ReasonSlowReader}, by: ByGuard, code: ReasonSlowReader.CloseCode(), text: string(ReasonSlowReader)})
 	}
 	return s.endWith(&Rejection{Reason: wireReason(v)}, ByGuard, 1011)
 }
@@ -173,6 +171,8 @@ func wireReason(v wire.Violation) Reason {
 		return ReasonMessageRate
 	case wire.ControlRate:
 		return ReasonControlRate
+	case wire.SlowReader:
+		return ReasonSlowReader
 	case wire.NoPong:
 		return ReasonPong
 	case wire.IdleTimeout:

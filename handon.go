@@ -12,8 +12,8 @@ import (
 	"github.com/wssecure/wssecure/internal/wire"
 )
 
-// This file takes an admitted upgrade over its 101: by the handler's own library
-// (handOn) or by coder/websocket and user code of ConnHandler (accept).
+// This file takes an admitted upgrade over its 101 under the handler's own
+// library, and holds what ConnHandler's way (accept.go) shares with it.
 
 // SetContext lets fn add values to the context of a session's user code, from
 // the handshake, before ServeHTTP returns; what a router keeps in the request's

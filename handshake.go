@@ -108,7 +108,7 @@ func (a *attempt) refuseSaying(r Reason, say func(*attempt) (seen, wanted string
 	return err
 }
 
-// check is one entry of the ordered list: its place belongs to the check, never
+// namedCheck is one entry of the ordered list: its place belongs to the check, never
 // to the order of options.
 type namedCheck struct {
 	name string

@@ -36,17 +36,10 @@ func (a *attempt) strip() *http.Request {
 // offer leaves in header the subprotocols and extensions that the library
 // behind may pick.
 func (a *attempt) offer(header http.Header) {
-	names := a.offered
-	if len(a.policy.subprotocols) > 0 {
-		names = nil
-		if a.chosen != "" {
-			names = []string{a.chosen}
-		}
-	}
-	if len(names) == 0 {
-		delete(header, headerWSProtocol)
-	} else {
+	if names := a.pickable(); len(names) > 0 {
 		header[headerWSProtocol] = []string{strings.Join(names, ", ")}
+	} else {
+		delete(header, headerWSProtocol)
 	}
 	delete(header, headerWSExtensions)
 	if a.deflate {

@@ -2,8 +2,8 @@ package wssecure
 
 import "strings"
 
-// This file holds the small grammars of RFC 9110 and 6750 that the handshake is
-// made of. Each is linear in its input.
+// This file holds the small grammars of RFC 9110, 6750, 6455 and 7692 that the
+// handshake is made of. Each is linear in its input.
 
 // isToken reports whether s is a token of RFC 9110 section 5.6.2.
 func isToken(s string) bool {
