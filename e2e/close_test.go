@@ -40,8 +40,8 @@ func TestSubprotocols(t *testing.T) {
 			t.Fatalf("the page saw %q", seen)
 		}
 		s.opened++
-		s.WaitEvent(wssecure.EventOpened)
-		if e := s.WaitEvent(wssecure.EventClosed); e.Reason != wssecure.ReasonPeer || e.By != wssecure.ByPeer {
+		s.event(t, wssecure.EventOpened)
+		if e := s.event(t, wssecure.EventClosed); e.Reason != wssecure.ReasonPeer || e.By != wssecure.ByPeer {
 			t.Errorf("closed: %+v", e)
 		}
 	})
@@ -98,7 +98,7 @@ func TestCloseCodesReachThePage(t *testing.T) {
 		tab := b.open(s.https("app.test", "/login"))
 		s.wantOpen(t, tab.dial(s.wss("/cookie")), "open")
 		tab.close()
-		if e := s.WaitEvent(wssecure.EventClosed); e.Reason != wssecure.ReasonPeer || e.By != wssecure.ByPeer {
+		if e := s.event(t, wssecure.EventClosed); e.Reason != wssecure.ReasonPeer || e.By != wssecure.ByPeer {
 			t.Errorf("closed: %+v", e)
 		}
 	})

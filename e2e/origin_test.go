@@ -101,7 +101,7 @@ func TestPagesOfOtherOriginsCannotConnect(t *testing.T) {
 		var seen []string
 		own.call("worker", map[string]any{"url": s.wss("/cookie")}, &seen)
 		s.wantOpen(t, seen, "open")
-		if e := s.WaitEvent(wssecure.EventClosed); e.Reason != wssecure.ReasonPeer || e.PeerCode != 1000 {
+		if e := s.event(t, wssecure.EventClosed); e.Reason != wssecure.ReasonPeer || e.PeerCode != 1000 {
 			t.Errorf("the worker's session closed: %+v", e)
 		}
 	})
