@@ -60,7 +60,7 @@ func newMemory(b bounds) *Memory {
 		replays: limit.NewSeen(b.replays),
 	}
 	for i := range m.shards {
-		m.shards[i].records = make(map[Key]*record)
+		m.shards[i].records = make(map[limit.Hash]*record)
 		m.shards[i].secrets = make(map[sum]*secret)
 	}
 	return m
@@ -153,8 +153,8 @@ func (m *Memory) shard(h limit.Hash) *shard { return &m.shards[h%shardCount] }
 // shard holds the keys that carry more than a rate, and the single-use secrets.
 type shard struct {
 	mu      sync.Mutex
-	records map[Key]*record
-	order   []*record // all records, for the sweep
+	records map[limit.Hash]*record // by the seeded hash, half the cost of hashing a Key again
+	order   []*record              // all records, for the sweep
 	hand    int
 	bans    []*record // those with a ban or its level
 	banHand int
@@ -169,6 +169,8 @@ type shard struct {
 // record is all that one key carries besides its rates. Exactly one step under the shard's lock judges it.
 type record struct {
 	key      Key
+	hash     limit.Hash
+	next     *record // of the same hash
 	ban      ban
 	mark     revocation
 	leases   []lease
@@ -176,14 +178,38 @@ type record struct {
 	banPlace int // in shard.bans, or -1
 }
 
-func (s *shard) record(k Key) *record {
-	r := s.records[k]
+// find gives what k carries, nil for nothing.
+func (s *shard) find(h limit.Hash, k Key) *record {
+	r := s.records[h]
+	for r != nil && r.key != k {
+		r = r.next
+	}
+	return r
+}
+
+func (s *shard) record(h limit.Hash, k Key) *record {
+	r := s.find(h, k)
 	if r == nil {
-		r = &record{key: k, place: len(s.order), banPlace: -1}
-		s.records[k] = r
+		r = &record{key: k, hash: h, next: s.records[h], place: len(s.order), banPlace: -1}
+		s.records[h] = r
 		s.order = append(s.order, r)
 	}
 	return r
+}
+
+// drop forgets a record that carries nothing any more.
+func (s *shard) drop(r *record) {
+	if first := s.records[r.hash]; first != r {
+		for first.next != r {
+			first = first.next
+		}
+		first.next = r.next
+	} else if r.next != nil {
+		s.records[r.hash] = r.next
+	} else {
+		delete(s.records, r.hash)
+	}
+	s.order = remove(s.order, r.place, func(moved *record, at int) { moved.place = at })
 }
 
 // tidy drops what of r has lapsed, and r itself when nothing is left.
@@ -201,8 +227,7 @@ func (m *Memory) tidy(s *shard, r *record, t int64) {
 	if r.banPlace >= 0 || r.mark.until != 0 || len(r.leases) > 0 {
 		return
 	}
-	delete(s.records, r.key)
-	s.order = remove(s.order, r.place, func(moved *record, at int) { moved.place = at })
+	s.drop(r)
 }
 
 // roll tidies a few entries for each one that comes, so the lapsed never pile up.

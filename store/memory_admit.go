@@ -72,7 +72,7 @@ func (m *Memory) ask(a *Admit) (q question, ok bool) {
 func (m *Memory) judge(a *Admit, q question, t int64) bool {
 	s := m.shard(q.key)
 	s.mu.Lock()
-	refused, wait := m.standing(a, s.records[a.Key], t)
+	refused, wait := m.standing(a, s.find(q.key, a.Key), t)
 	s.mu.Unlock()
 	a.Verdict = Verdict{Refused: refused, RetryAfter: wait}
 	return refused == None
@@ -106,7 +106,7 @@ func (m *Memory) lease(a *Admit, q question, now time.Time, t int64) {
 	s := m.shard(q.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.records[a.Key]
+	r := s.find(q.key, a.Key)
 	if refused, wait := m.standing(a, r, t); refused != None {
 		a.Verdict = Verdict{Refused: refused, RetryAfter: wait}
 		return
@@ -149,7 +149,7 @@ func (m *Memory) lease(a *Admit, q question, now time.Time, t int64) {
 	}
 	if r == nil {
 		m.roll(s, t, 4)
-		r = s.record(a.Key)
+		r = s.record(q.key, a.Key)
 		at = 0
 	}
 	r.leases = slices.Insert(r.leases, at, l)
@@ -165,7 +165,7 @@ func (m *Memory) peekAdmit(a *Admit, now time.Time) {
 	s := m.shard(q.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.records[a.Key]
+	r := s.find(q.key, a.Key)
 	refused, wait := m.standing(a, r, t)
 	over, held := false, 0
 	if r != nil {
@@ -196,10 +196,11 @@ func (m *Memory) release(o *Release) {
 		o.Err = ErrInvalid
 		return
 	}
-	s := m.shard(m.hash(o.Key))
+	h := m.hash(o.Key)
+	s := m.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.records[o.Key]; r != nil && r.drop(o.Node, o.Conn) {
+	if r := s.find(h, o.Key); r != nil && r.drop(o.Node, o.Conn) {
 		m.kept.Add(-1)
 		m.shrink(s, r)
 	}
