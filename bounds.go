@@ -18,6 +18,23 @@ import (
 
 var errOverdue = errors.New("1024 calls are past their deadline; no more are made until they return")
 
+// LimitHandshakeTime bounds each call of a function of the application during a
+// handshake: 10 seconds unless given. A late one is answered with 503.
+func LimitHandshakeTime(t time.Duration) Option {
+	return func(d *draft) {
+		if !d.once("LimitHandshakeTime") {
+			return
+		}
+		switch {
+		case t == 0:
+			d.fault("LimitHandshakeTime", "0s admits nobody; use 1s to 1m0s")
+		case t < time.Second || t > time.Minute:
+			d.fault("LimitHandshakeTime", "%s is out of range; use 1s to 1m0s", t)
+		}
+		d.handshakeTime = t
+	}
+}
+
 // bounded runs a function of the application under the time of
 // LimitHandshakeTime. A late verdict is ignored; at most 1,024 calls of one
 // function may be overdue. A panic is 500, an error without a Reason 503.
@@ -123,48 +140,4 @@ func (s *minuteSample) sample(now time.Time) (first bool, held int64) {
 	}
 	held, s.held, s.since = s.held, 0, now
 	return true, held
-}
-
-// tasks counts what runs, so that Shutdown can wait for it.
-type tasks struct {
-	mu   sync.Mutex
-	n    int
-	idle chan struct{} // closed when n falls to 0; nil while nobody waits
-}
-
-func (t *tasks) enter() {
-	t.mu.Lock()
-	t.n++
-	t.mu.Unlock()
-}
-
-func (t *tasks) leave() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n--
-	if t.n == 0 && t.idle != nil {
-		close(t.idle)
-		t.idle = nil
-	}
-}
-
-// wait returns when nothing runs, or with ctx's error.
-func (t *tasks) wait(ctx context.Context) error {
-	for {
-		t.mu.Lock()
-		if t.n == 0 {
-			t.mu.Unlock()
-			return nil
-		}
-		if t.idle == nil {
-			t.idle = make(chan struct{})
-		}
-		idle := t.idle
-		t.mu.Unlock()
-		select {
-		case <-idle:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

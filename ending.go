@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -143,6 +144,13 @@ func (o *owner) Finished() {
 	}
 	s.reportClosed()
 }
+
+var (
+	errBadHead        = errors.New("the handler's 101 is not the handshake that the guard has judged")
+	errNoHead         = errors.New("the handler took the connection and wrote no answer")
+	errBadStream      = errors.New("the handler wrote bytes that are no frames")
+	errControlStalled = errors.New("a control frame was left unfinished")
+)
 
 func wireError(v wire.Violation) error {
 	switch v {

@@ -3,6 +3,8 @@ package wssecure
 import (
 	"bufio"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -31,6 +33,12 @@ func SetContext(fn func(ctx context.Context, h *Handshake) context.Context) Opti
 		d.context = fn
 	}
 }
+
+var (
+	errNoHijack   = errors.New("cannot be hijacked and has no Unwrap; register the guard outside the middleware that made it")
+	errNeedsConn  = errors.New("OnMessage and OnSend need ConnHandler; Handler does not see messages")
+	errNeverTaken = errors.New("the handler wrote a 101 and left the connection")
+)
 
 // prepare finds the writer that can be hijacked and runs SetContext: the last
 // things that can still refuse.
@@ -209,6 +217,12 @@ func (a *attempt) head() *wire.Head {
 		h.HSTS = a.policy.hsts[0]
 	}
 	return h
+}
+
+// acceptOf is the Sec-WebSocket-Accept of a key (RFC 6455 section 4.2.2).
+func acceptOf(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // pickable are the subprotocols that the library behind may name.

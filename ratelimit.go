@@ -100,28 +100,6 @@ func LimitHandshakes(key Key, rate Rate) Option {
 	}
 }
 
-// LimitFailures bans by key what fails more often than rate: a forged token, a
-// broken frame (the Reasons that only an attacker causes). The ban lasts for
-// ban, then twice as long each time, up to an hour. By default 20 a minute by
-// address, for a minute; private, loopback and proxy addresses are then never
-// banned, they are when LimitFailures names ByIP.
-func LimitFailures(key Key, rate Rate, ban time.Duration) Option {
-	return func(d *draft) {
-		if !d.limitKey("LimitFailures", key) || !d.limitRate("LimitFailures", rate, "PerMinute(20)") {
-			return
-		}
-		switch {
-		case key.kind == keyTotal:
-			d.fault("LimitFailures", "total would ban everybody; use ByIP, BySubject or ByFunc")
-		case ban == 0:
-			d.fault("LimitFailures", "a ban of 0s is none; use 1s or more")
-		case ban < time.Second:
-			d.fault("LimitFailures", "a ban of %s is too short; use 1s or more", ban)
-		}
-		d.failures = replaceRule(d.failures, key, failureRule{key: key, rate: rate.filled(), ban: ban, explicit: true})
-	}
-}
-
 // LimitConns caps open sessions by key: 64 of one subject, 256 without identity
 // from one address and 100,000 in all unless given. One more is answered with
 // 429, beyond the total with 503.
@@ -164,23 +142,6 @@ func LimitReplay(window time.Duration) Option {
 			d.fault("LimitReplay", "%s is too short; use 1s or more", window)
 		}
 		d.replayWindow = window
-	}
-}
-
-// LimitHandshakeTime bounds each call of a function of the application during a
-// handshake: 10 seconds unless given. A late one is answered with 503.
-func LimitHandshakeTime(t time.Duration) Option {
-	return func(d *draft) {
-		if !d.once("LimitHandshakeTime") {
-			return
-		}
-		switch {
-		case t == 0:
-			d.fault("LimitHandshakeTime", "0s admits nobody; use 1s to 1m0s")
-		case t < time.Second || t > time.Minute:
-			d.fault("LimitHandshakeTime", "%s is out of range; use 1s to 1m0s", t)
-		}
-		d.handshakeTime = t
 	}
 }
 
@@ -229,22 +190,14 @@ type rateRule struct {
 	rate   Rate
 }
 
-type failureRule struct {
-	key      Key
-	rate     Rate
-	ban      time.Duration
-	explicit bool
-}
-
 type capRule struct {
 	key    Key
 	bucket string
 	n      int
 }
 
-func (r rateRule) by() Key    { return r.key }
-func (r failureRule) by() Key { return r.key }
-func (r capRule) by() Key     { return r.key }
+func (r rateRule) by() Key { return r.key }
+func (r capRule) by() Key  { return r.key }
 
 func replaceRule[R interface{ by() Key }](rules []R, key Key, rule R) []R {
 	kept := slices.DeleteFunc(slices.Clone(rules), func(r R) bool { return sameKey(r.by(), key) })

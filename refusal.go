@@ -3,12 +3,8 @@ package wssecure
 import (
 	"math"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"time"
-
-	"github.com/wssecure/wssecure/internal/clientip"
-	"github.com/wssecure/wssecure/store"
 )
 
 // This file is the one door out: nothing else writes a refusal.
@@ -221,89 +217,6 @@ func (a *attempt) cutFlood(r Reason) {
 		return
 	}
 	conn.Close()
-}
-
-// countFailure charges what only an attacker causes, and bans who causes it too
-// often. A page that the operator has not named can have its visitor's browser
-// send anything, so its handshakes never count.
-func (a *attempt) countFailure(r Reason) {
-	if verdicts[r].fails != failYes || a.forgedAgain {
-		return
-	}
-	f := failureBy{client: a.client, origin: a.originTrust, identity: a.identity, reason: r}
-	if _, byFunc := ruleOf(a.policy.failures, keyFunc); byFunc {
-		f.public = a.handshake()
-	}
-	a.core.chargeFailure(a.policy, f)
-}
-
-// failureBy is who failed.
-type failureBy struct {
-	client   netip.Addr
-	origin   originTrust
-	identity *Identity
-	public   *Handshake
-	reason   Reason
-}
-
-func (c *core) chargeFailure(p *policy, f failureBy) {
-	if f.origin == originLoose || f.origin == originRefused {
-		return
-	}
-	for _, rule := range p.failures {
-		key, ok := c.failureKey(rule, f)
-		if !ok {
-			continue
-		}
-		charge := store.Admit{Key: key, Bucket: "failures", Rate: store.Rate(rule.rate), N: 1}
-		c.quietly(&charge)
-		if charge.Err == nil && charge.Verdict.Refused == store.OverRate {
-			c.banFor(p, key, rule.ban, f)
-		}
-	}
-}
-
-func (c *core) failureKey(rule failureRule, f failureBy) (store.Key, bool) {
-	switch rule.key.kind {
-	case keyIP:
-		if c.trusted.Contains(f.client) {
-			return store.Key{}, false
-		}
-		if !rule.explicit && (clientip.IsPrivate(f.client) || c.proxies.Trusts(f.client)) {
-			return store.Key{}, false
-		}
-		return store.Address(clientip.Bucket(f.client)), true
-	case keySubject:
-		if f.identity == nil {
-			return store.Key{}, false
-		}
-		return f.identity.prepared().subject, true
-	case keyFunc:
-		if f.public == nil {
-			return store.Key{}, false
-		}
-		value := safeKey(rule.key, f.public)
-		return store.Custom(rule.key.name, value), value != ""
-	}
-	return store.Key{}, false
-}
-
-// safeKey survives a key function that panics: the failure is not charged.
-func safeKey(k Key, h *Handshake) (value string) {
-	defer func() { _ = recover() }()
-	return k.fn(h)
-}
-
-func (c *core) banFor(p *policy, key store.Key, base time.Duration, f failureBy) {
-	ban := store.Mark{Key: key, Kind: store.MarkBan, Base: base, Max: max(longestBan, base), Why: string(f.reason)}
-	c.quietly(&ban)
-	if ban.Err != nil {
-		c.storeFailed(ban.Err)
-		return
-	}
-	e := Event{Kind: EventBanned, Time: time.Now().UTC(), Reason: f.reason, ClientIP: f.client, By: ByGuard}
-	e.Issuer, e.Subject = eventSubject(f.identity)
-	c.audit.emit(e, p.hooks)
 }
 
 func (id eventID) appendTo(b []byte) []byte {

@@ -2,8 +2,6 @@ package wssecure
 
 import (
 	"crypto/fips140"
-	"crypto/sha1"
-	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -123,10 +121,4 @@ func (c *core) keysNotice(n token.Notice) {
 		e.Kind, e.Err = EventKeysFailed, n.Err
 	}
 	c.audit.emit(e, c.hooks)
-}
-
-// acceptOf is the Sec-WebSocket-Accept of a key (RFC 6455 section 4.2.2).
-func acceptOf(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
 }

@@ -3,13 +3,11 @@ package wssecure
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/wssecure/wssecure/internal/clientip"
 	"github.com/wssecure/wssecure/store"
 )
 
@@ -157,103 +155,4 @@ func (c *core) matching(t Target) iter.Seq[*Session] {
 		}
 	}
 	return c.live.All()
-}
-
-// Ban refuses t, a Network or a Subject, for d: with 403 before, or right after,
-// its token. Open sessions live on; Revoke ends them.
-func (g *Guard) Ban(ctx context.Context, t Target, d time.Duration, why string) error {
-	key, err := bannable(t)
-	switch {
-	case err != nil:
-		return err
-	case d <= 0:
-		return fmt.Errorf("wssecure: a ban of %s is none; use 1s or more", d)
-	case why == "":
-		return errors.New("wssecure: the reason of a ban is empty; say why in a few words")
-	}
-	mark := store.Mark{Key: key, Kind: store.MarkBan, Until: time.Now().Add(d), Why: why}
-	if err := g.core.store.Do(ctx, &mark); err != nil {
-		return err
-	}
-	if mark.Err != nil {
-		return mark.Err
-	}
-	g.core.audit.emit(Event{Kind: EventBanned, Time: time.Now().UTC(), Hint: why, By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
-	return nil
-}
-
-// Unban lifts a ban of t.
-func (g *Guard) Unban(ctx context.Context, t Target) error {
-	key, err := bannable(t)
-	if err != nil {
-		return err
-	}
-	mark := store.Mark{Key: key, Kind: store.MarkUnban}
-	if err := g.core.store.Do(ctx, &mark); err != nil {
-		return err
-	}
-	if mark.Err != nil {
-		return mark.Err
-	}
-	g.core.audit.emit(Event{Kind: EventUnbanned, Time: time.Now().UTC(), By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
-	return nil
-}
-
-// bannable gives the key of a ban: a network that is one client as the guard
-// counts it is that client.
-func bannable(t Target) (store.Key, error) {
-	if err := t.valid(); err != nil {
-		return store.Key{}, err
-	}
-	switch t.kind {
-	case targetSubject:
-		return t.key(), nil
-	case targetNetwork:
-		if bucket := clientip.Bucket(t.prefix.Addr()); bucket == t.prefix.Masked() {
-			return store.Address(bucket), nil
-		}
-		return t.key(), nil
-	}
-	return store.Key{}, errors.New("wssecure: only a Subject or a Network can be banned; use Revoke")
-}
-
-// SessionInfo is one live session as an operator sees it.
-type SessionInfo struct {
-	ID              string
-	Issuer, Subject string
-	ClientIP        netip.Addr
-	Path            string
-	Opened          time.Time
-	Expiry          time.Time // of its credential; zero for none
-	In, Out         Traffic
-}
-
-// Sessions gives the live sessions, each at most once. It holds no lock while
-// the caller works.
-func (g *Guard) Sessions() iter.Seq[SessionInfo] {
-	return func(yield func(SessionInfo) bool) {
-		for s := range g.core.live.All() {
-			if info, ok := s.info(); ok && !yield(info) {
-				return
-			}
-		}
-	}
-}
-
-func (s *Session) info() (SessionInfo, bool) {
-	if !s.running.Load() || s.cause.Load() != nil {
-		return SessionInfo{}, false
-	}
-	s.mu.Lock()
-	w := s.wire
-	s.mu.Unlock()
-	info := SessionInfo{ID: s.id, ClientIP: s.client, Path: s.request.URL.Path, Opened: s.opened}
-	if id := s.Identity(); id != nil {
-		info.Issuer, info.Subject, info.Expiry = id.Issuer, id.Subject, id.Expiry
-	}
-	if w != nil {
-		n := w.Counters()
-		info.In, info.Out = Traffic{n.InMessages, n.InBytes}, Traffic{n.OutMessages, n.OutBytes}
-	}
-	return info, true
 }

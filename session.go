@@ -2,6 +2,7 @@ package wssecure
 
 import (
 	"context"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -72,6 +73,47 @@ type RequestInfo struct {
 // PathValue is the value of a wildcard of the route's pattern, as
 // http.Request.PathValue gave it during the handshake.
 func (r RequestInfo) PathValue(name string) string { return r.values[name] }
+
+// SessionInfo is one live session as an operator sees it.
+type SessionInfo struct {
+	ID              string
+	Issuer, Subject string
+	ClientIP        netip.Addr
+	Path            string
+	Opened          time.Time
+	Expiry          time.Time // of its credential; zero for none
+	In, Out         Traffic
+}
+
+// Sessions gives the live sessions, each at most once. It holds no lock while
+// the caller works.
+func (g *Guard) Sessions() iter.Seq[SessionInfo] {
+	return func(yield func(SessionInfo) bool) {
+		for s := range g.core.live.All() {
+			if info, ok := s.info(); ok && !yield(info) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Session) info() (SessionInfo, bool) {
+	if !s.running.Load() || s.cause.Load() != nil {
+		return SessionInfo{}, false
+	}
+	s.mu.Lock()
+	w := s.wire
+	s.mu.Unlock()
+	info := SessionInfo{ID: s.id, ClientIP: s.client, Path: s.request.URL.Path, Opened: s.opened}
+	if id := s.Identity(); id != nil {
+		info.Issuer, info.Subject, info.Expiry = id.Issuer, id.Subject, id.Expiry
+	}
+	if w != nil {
+		n := w.Counters()
+		info.In, info.Out = Traffic{n.InMessages, n.InBytes}, Traffic{n.OutMessages, n.OutBytes}
+	}
+	return info, true
+}
 
 // ID names the session in events and for [SessionID]. It is random.
 func (s *Session) ID() string { return s.id }

@@ -12,6 +12,41 @@ const (
 	longestExtensionLine = 8 << 10
 )
 
+// AllowSubprotocols names the subprotocols that the server speaks, in its order
+// of preference; the answer names the first that was offered, compared exactly
+// (RFC 6455 section 4.2.2).
+func AllowSubprotocols(names ...string) Option {
+	return func(d *draft) {
+		if !d.once("AllowSubprotocols") {
+			return
+		}
+		if len(names) == 0 {
+			d.fault("AllowSubprotocols", "the list is empty; name those you speak, or leave the option out")
+		}
+		for i, n := range names {
+			switch {
+			case n == "":
+				d.fault("AllowSubprotocols", `"" is not a token; write a name such as "chat"`)
+			case !isToken(n):
+				d.fault("AllowSubprotocols", "%q is not a token; write it without blanks, as %q", n, mendToken(n))
+			case slices.Contains(names[:i], n):
+				d.fault("AllowSubprotocols", "%q is given twice; remove one", n)
+			}
+		}
+		d.subprotocols = slices.Clone(names)
+	}
+}
+
+// RequireSubprotocol refuses a handshake that offers none of
+// [AllowSubprotocols].
+func RequireSubprotocol() Option {
+	return func(d *draft) {
+		if d.once("RequireSubprotocol") {
+			d.requireSubprotocol = true
+		}
+	}
+}
+
 // checkSubprotocols reads the offer (RFC 6455 section 11.3.4), takes a
 // credential out of it and chooses by the guard's own order.
 func (a *attempt) checkSubprotocols() error {
@@ -67,41 +102,6 @@ func parseSubprotocols(lines []string, most int) (names []string, fault string) 
 	return names, ""
 }
 
-// AllowSubprotocols names the subprotocols that the server speaks, in its order
-// of preference; the answer names the first that was offered, compared exactly
-// (RFC 6455 section 4.2.2).
-func AllowSubprotocols(names ...string) Option {
-	return func(d *draft) {
-		if !d.once("AllowSubprotocols") {
-			return
-		}
-		if len(names) == 0 {
-			d.fault("AllowSubprotocols", "the list is empty; name those you speak, or leave the option out")
-		}
-		for i, n := range names {
-			switch {
-			case n == "":
-				d.fault("AllowSubprotocols", `"" is not a token; write a name such as "chat"`)
-			case !isToken(n):
-				d.fault("AllowSubprotocols", "%q is not a token; write it without blanks, as %q", n, mendToken(n))
-			case slices.Contains(names[:i], n):
-				d.fault("AllowSubprotocols", "%q is given twice; remove one", n)
-			}
-		}
-		d.subprotocols = slices.Clone(names)
-	}
-}
-
 func mendToken(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r > 0x7f || !isTokenByte(byte(r)) }), ".")
-}
-
-// RequireSubprotocol refuses a handshake that offers none of
-// [AllowSubprotocols].
-func RequireSubprotocol() Option {
-	return func(d *draft) {
-		if d.once("RequireSubprotocol") {
-			d.requireSubprotocol = true
-		}
-	}
 }

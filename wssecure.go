@@ -293,15 +293,8 @@ func (g *Guard) refuseOrdinary(w http.ResponseWriter, r *http.Request) {
 }
 
 var (
-	errNested         = errors.New("guards are nested: the outer one has stripped what the inner one needs; use With for another route")
-	errNoAddress      = errors.New("the request has no RemoteAddr with an IP; the listener must supply addresses")
-	errNeedsConn      = errors.New("OnMessage and OnSend need ConnHandler; Handler does not see messages")
-	errBadHead        = errors.New("the handler's 101 is not the handshake that the guard has judged")
-	errNoHead         = errors.New("the handler took the connection and wrote no answer")
-	errBadStream      = errors.New("the handler wrote bytes that are no frames")
-	errNoHijack       = errors.New("cannot be hijacked and has no Unwrap; register the guard outside the middleware that made it")
-	errControlStalled = errors.New("a control frame was left unfinished")
-	errNeverTaken     = errors.New("the handler wrote a 101 and left the connection")
+	errNested    = errors.New("guards are nested: the outer one has stripped what the inner one needs; use With for another route")
+	errNoAddress = errors.New("the request has no RemoteAddr with an IP; the listener must supply addresses")
 )
 
 // serveUpgrade judges an upgrade and, when it is admitted, calls switchOver.

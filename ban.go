@@ -1,0 +1,184 @@
+package wssecure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/store"
+)
+
+// LimitFailures bans by key what fails more often than rate: a forged token, a
+// broken frame (the Reasons that only an attacker causes). The ban lasts for
+// ban, then twice as long each time, up to an hour. By default 20 a minute by
+// address, for a minute; private, loopback and proxy addresses are then never
+// banned, they are when LimitFailures names ByIP.
+func LimitFailures(key Key, rate Rate, ban time.Duration) Option {
+	return func(d *draft) {
+		if !d.limitKey("LimitFailures", key) || !d.limitRate("LimitFailures", rate, "PerMinute(20)") {
+			return
+		}
+		switch {
+		case key.kind == keyTotal:
+			d.fault("LimitFailures", "total would ban everybody; use ByIP, BySubject or ByFunc")
+		case ban == 0:
+			d.fault("LimitFailures", "a ban of 0s is none; use 1s or more")
+		case ban < time.Second:
+			d.fault("LimitFailures", "a ban of %s is too short; use 1s or more", ban)
+		}
+		d.failures = replaceRule(d.failures, key, failureRule{key: key, rate: rate.filled(), ban: ban, explicit: true})
+	}
+}
+
+type failureRule struct {
+	key      Key
+	rate     Rate
+	ban      time.Duration
+	explicit bool
+}
+
+func (r failureRule) by() Key { return r.key }
+
+// Ban refuses t, a Network or a Subject, for d: with 403 before, or right after,
+// its token. Open sessions live on; Revoke ends them.
+func (g *Guard) Ban(ctx context.Context, t Target, d time.Duration, why string) error {
+	key, err := bannable(t)
+	switch {
+	case err != nil:
+		return err
+	case d <= 0:
+		return fmt.Errorf("wssecure: a ban of %s is none; use 1s or more", d)
+	case why == "":
+		return errors.New("wssecure: the reason of a ban is empty; say why in a few words")
+	}
+	mark := store.Mark{Key: key, Kind: store.MarkBan, Until: time.Now().Add(d), Why: why}
+	if err := g.core.store.Do(ctx, &mark); err != nil {
+		return err
+	}
+	if mark.Err != nil {
+		return mark.Err
+	}
+	g.core.audit.emit(Event{Kind: EventBanned, Time: time.Now().UTC(), Hint: why, By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
+	return nil
+}
+
+// Unban lifts a ban of t.
+func (g *Guard) Unban(ctx context.Context, t Target) error {
+	key, err := bannable(t)
+	if err != nil {
+		return err
+	}
+	mark := store.Mark{Key: key, Kind: store.MarkUnban}
+	if err := g.core.store.Do(ctx, &mark); err != nil {
+		return err
+	}
+	if mark.Err != nil {
+		return mark.Err
+	}
+	g.core.audit.emit(Event{Kind: EventUnbanned, Time: time.Now().UTC(), By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
+	return nil
+}
+
+// bannable gives the key of a ban: a network that is one client as the guard
+// counts it is that client.
+func bannable(t Target) (store.Key, error) {
+	if err := t.valid(); err != nil {
+		return store.Key{}, err
+	}
+	switch t.kind {
+	case targetSubject:
+		return t.key(), nil
+	case targetNetwork:
+		if bucket := clientip.Bucket(t.prefix.Addr()); bucket == t.prefix.Masked() {
+			return store.Address(bucket), nil
+		}
+		return t.key(), nil
+	}
+	return store.Key{}, errors.New("wssecure: only a Subject or a Network can be banned; use Revoke")
+}
+
+// countFailure charges what only an attacker causes, and bans who causes it too
+// often. A page that the operator has not named can have its visitor's browser
+// send anything, so its handshakes never count.
+func (a *attempt) countFailure(r Reason) {
+	if verdicts[r].fails != failYes || a.forgedAgain {
+		return
+	}
+	f := failureBy{client: a.client, origin: a.originTrust, identity: a.identity, reason: r}
+	if _, byFunc := ruleOf(a.policy.failures, keyFunc); byFunc {
+		f.public = a.handshake()
+	}
+	a.core.chargeFailure(a.policy, f)
+}
+
+// failureBy is who failed.
+type failureBy struct {
+	client   netip.Addr
+	origin   originTrust
+	identity *Identity
+	public   *Handshake
+	reason   Reason
+}
+
+func (c *core) chargeFailure(p *policy, f failureBy) {
+	if f.origin == originLoose || f.origin == originRefused {
+		return
+	}
+	for _, rule := range p.failures {
+		key, ok := c.failureKey(rule, f)
+		if !ok {
+			continue
+		}
+		charge := store.Admit{Key: key, Bucket: "failures", Rate: store.Rate(rule.rate), N: 1}
+		c.quietly(&charge)
+		if charge.Err == nil && charge.Verdict.Refused == store.OverRate {
+			c.banFor(p, key, rule.ban, f)
+		}
+	}
+}
+
+func (c *core) failureKey(rule failureRule, f failureBy) (store.Key, bool) {
+	switch rule.key.kind {
+	case keyIP:
+		if c.trusted.Contains(f.client) {
+			return store.Key{}, false
+		}
+		if !rule.explicit && (clientip.IsPrivate(f.client) || c.proxies.Trusts(f.client)) {
+			return store.Key{}, false
+		}
+		return store.Address(clientip.Bucket(f.client)), true
+	case keySubject:
+		if f.identity == nil {
+			return store.Key{}, false
+		}
+		return f.identity.prepared().subject, true
+	case keyFunc:
+		if f.public == nil {
+			return store.Key{}, false
+		}
+		value := safeKey(rule.key, f.public)
+		return store.Custom(rule.key.name, value), value != ""
+	}
+	return store.Key{}, false
+}
+
+// safeKey survives a key function that panics: the failure is not charged.
+func safeKey(k Key, h *Handshake) (value string) {
+	defer func() { _ = recover() }()
+	return k.fn(h)
+}
+
+func (c *core) banFor(p *policy, key store.Key, base time.Duration, f failureBy) {
+	ban := store.Mark{Key: key, Kind: store.MarkBan, Base: base, Max: max(longestBan, base), Why: string(f.reason)}
+	c.quietly(&ban)
+	if ban.Err != nil {
+		c.storeFailed(ban.Err)
+		return
+	}
+	e := Event{Kind: EventBanned, Time: time.Now().UTC(), Reason: f.reason, ClientIP: f.client, By: ByGuard}
+	e.Issuer, e.Subject = eventSubject(f.identity)
+	c.audit.emit(e, p.hooks)
+}
