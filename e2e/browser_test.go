@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -157,10 +158,11 @@ func (b *browser) end() error {
 	defer late.Stop()
 	for range b.answers {
 	}
-	if err := <-b.ended; err != nil {
-		return fmt.Errorf("the browser's driver: %w", err)
+	err := <-b.ended
+	if err != nil {
+		err = fmt.Errorf("the browser's driver: %w", err)
 	}
-	return os.RemoveAll(b.profile)
+	return errors.Join(err, os.RemoveAll(b.profile))
 }
 
 // do makes a call and stores its answer in into.

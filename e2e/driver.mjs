@@ -89,7 +89,8 @@ function dial([url, protocols, patience]) {
         socket.onmessage = e => seen.push('message ' + e.data)
         socket.onerror = () => seen.push('error')
         socket.onclose = e => {
-          note(`close ${e.code} ${e.reason}`.trim() + (e.wasClean ? '' : ', not clean'))
+          // With something left to send a page is never told that it was clean.
+          note(`close ${e.code} ${e.reason}`.trim() + (e.wasClean || socket.bufferedAmount > 0 ? '' : ', not clean'))
           over()
         }
       } catch (e) {
