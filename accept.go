@@ -185,8 +185,8 @@ func (d *door) head() []byte {
 	}
 	line("Sec-WebSocket-Protocol", protocol)
 	line("Sec-WebSocket-Extensions", first(d.header[headerWSExtensions]))
-	if len(d.outer[headerHSTS]) == 0 && d.a.secure && hstsHost(d.a.r.Host) {
-		line(headerHSTS, d.a.policy.hsts[0])
+	if len(d.outer[headerHSTS]) == 0 {
+		line(headerHSTS, first(d.a.hsts()))
 	}
 	if len(d.outer) > 0 {
 		_ = d.outer.WriteSubset(b, ownLines)

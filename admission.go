@@ -93,8 +93,7 @@ func (a *attempt) checkAdmission() error {
 	a.openSession()
 	if a.draining.Load() {
 		// Shutdown ends what is registered when it begins; this came later.
-		a.check = "capacity"
-		return a.refuse(ReasonDraining, "a handshake", "none while draining")
+		return a.refuseDraining()
 	}
 	b := newAdmission()
 	defer b.free()
@@ -115,10 +114,9 @@ func (a *attempt) checkAdmission() error {
 
 // reserve takes one of the places of the process.
 func (a *attempt) reserve() error {
-	if open := a.open.Add(1); open > int64(a.policy.totalCap.n) {
+	if a.open.Add(1) > int64(a.policy.totalCap) {
 		a.open.Add(-1)
-		a.check = "capacity"
-		return a.refuse(ReasonCapacity, fmt.Sprintf("%d open sessions", open-1), fmt.Sprintf("at most %d", a.policy.totalCap.n))
+		return a.refuseFull()
 	}
 	a.reserved = true
 	return nil
@@ -145,9 +143,9 @@ func (a *attempt) fillAdmission(b *admission) error {
 func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key, string, int) store.Admit) {
 	p := a.policy
 	keys := id.prepared()
-	subject := lease(keys.subject, "conns", p.subjectCap())
+	subject := lease(keys.subject, "conns", p.subjectCap)
 	subject.IssuedAt = id.IssuedAt
-	if rule, ok := ruleOf(p.rates, keySubject); ok {
+	if rule := &p.subjectRate; rule.rate.N > 0 {
 		subject.Bucket, subject.Rate, subject.N = rule.bucket, store.Rate(rule.rate), 1
 	}
 	b.admit(subject)
@@ -339,11 +337,3 @@ func (d *draft) finishFuncRules() {
 
 // mostFuncRules leaves room for them in a batch.
 const mostFuncRules = mostAdmits - 8
-
-func (p *policy) subjectCap() int {
-	rule, _ := ruleOf(p.caps, keySubject)
-	if p.limits.Conns > 0 {
-		return p.limits.Conns
-	}
-	return rule.n
-}

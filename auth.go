@@ -270,10 +270,3 @@ func (a *attempt) checkProof() error {
 	}
 	return nil
 }
-
-func eventSubject(id *Identity) (issuer, subject string) {
-	if id == nil {
-		return "", ""
-	}
-	return id.Issuer, id.Subject
-}

@@ -54,12 +54,8 @@ func (g *Guard) Ban(ctx context.Context, t Target, d time.Duration, why string) 
 	case why == "":
 		return errors.New("wssecure: the reason of a ban is empty; say why in a few words")
 	}
-	mark := store.Mark{Key: key, Kind: store.MarkBan, Until: time.Now().Add(d), Why: why}
-	if err := g.core.store.Do(ctx, &mark); err != nil {
+	if err := g.core.mark(ctx, store.Mark{Key: key, Kind: store.MarkBan, Until: time.Now().Add(d), Why: why}); err != nil {
 		return err
-	}
-	if mark.Err != nil {
-		return mark.Err
 	}
 	g.core.audit.emit(Event{Kind: EventBanned, Time: time.Now().UTC(), Hint: why, By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
 	return nil
@@ -71,12 +67,8 @@ func (g *Guard) Unban(ctx context.Context, t Target) error {
 	if err != nil {
 		return err
 	}
-	mark := store.Mark{Key: key, Kind: store.MarkUnban}
-	if err := g.core.store.Do(ctx, &mark); err != nil {
+	if err := g.core.mark(ctx, store.Mark{Key: key, Kind: store.MarkUnban}); err != nil {
 		return err
-	}
-	if mark.Err != nil {
-		return mark.Err
 	}
 	g.core.audit.emit(Event{Kind: EventUnbanned, Time: time.Now().UTC(), By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
 	return nil
@@ -173,12 +165,11 @@ func safeKey(k Key, h *Handshake) (value string) {
 
 func (c *core) banFor(p *policy, key store.Key, base time.Duration, f failureBy) {
 	ban := store.Mark{Key: key, Kind: store.MarkBan, Base: base, Max: max(longestBan, base), Why: string(f.reason)}
-	c.quietly(&ban)
-	if ban.Err != nil {
-		c.storeFailed(ban.Err)
+	if err := c.mark(context.Background(), ban); err != nil {
+		c.storeFailed(err)
 		return
 	}
 	e := Event{Kind: EventBanned, Time: time.Now().UTC(), Reason: f.reason, ClientIP: f.client, By: ByGuard}
-	e.Issuer, e.Subject = eventSubject(f.identity)
+	e.name(f.identity)
 	c.audit.emit(e, p.hooks)
 }

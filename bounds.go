@@ -93,8 +93,8 @@ func newTotalRates() *totalRates {
 	return &totalRates{cells, cells.HashString(0, "total")}
 }
 
-func (t *totalRates) take(rule rateRule) (ok bool, retry time.Duration) {
-	return t.cells.Take(t.all, limit.NewLimit(limit.Rate(rule.rate)), 1, time.Now())
+func (t *totalRates) take(r Rate) (ok bool, retry time.Duration) {
+	return t.cells.Take(t.all, limit.NewLimit(limit.Rate(r)), 1, time.Now())
 }
 
 // originBudget counts refused origins by address. It is this process's own: a

@@ -66,9 +66,7 @@ func (s *Session) settle(c *cause) *wire.Conn {
 		return nil
 	}
 	s.cancel(c.rejection)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.wire
+	return s.connection()
 }
 
 // endWith ends the session for an error, with the reason's close code or, where
@@ -213,12 +211,16 @@ func (s *Session) emitClosed() {
 	e := s.event(EventClosed)
 	e.Time, e.Reason, e.By, e.Err = time.Now().UTC(), c.rejection.Reason, c.by, c.rejection.Err
 	e.Took = time.Since(s.opened)
-	e.In, e.Out = Traffic{n.InMessages, n.InBytes}, Traffic{n.OutMessages, n.OutBytes}
+	e.In, e.Out = traffic(n)
 	e.PeerCode = StatusCode(n.PeerCode)
 	e.Seen = quote.Cut(n.PeerReason, quote.Value)
 	e.CloseCode = closeCode(n)
 	e.Count = max(0, s.messages.Load()-1) // the first refused message has its own event
 	s.core.audit.emit(e, s.policy.hooks)
+}
+
+func traffic(n wire.Counters) (in, out Traffic) {
+	return Traffic{n.InMessages, n.InBytes}, Traffic{n.OutMessages, n.OutBytes}
 }
 
 // closeCode is the code that the session ended with: the first that went over
@@ -268,10 +270,7 @@ func (c *core) reportUnserved(p *policy, e Event, r Reason, status int, err erro
 // cut ends what is left of a session at once.
 func (s *Session) cut() {
 	s.end(cause{rejection: &Rejection{Reason: ReasonDraining}, by: ByGuard})
-	s.mu.Lock()
-	w := s.wire
-	s.mu.Unlock()
-	if w != nil {
+	if w := s.connection(); w != nil {
 		w.Cut()
 	}
 }

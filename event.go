@@ -155,8 +155,7 @@ func (a *attempt) event(kind EventKind) Event {
 		seen, wanted := a.finding.say(a)
 		e.Seen, e.Wanted = quote.Cut(seen, quote.Value), wanted
 	}
-	e.Issuer, e.Subject = eventSubject(a.identity)
-	e.Issuer, e.Subject = quote.Cut(e.Issuer, quote.Value), quote.Cut(e.Subject, quote.Value)
+	e.name(a.identity)
 	if t := a.r.TLS; t != nil {
 		e.TLSVersion, e.TLSSuite, e.TLSCurve = tlsNames(t)
 	}
@@ -174,9 +173,15 @@ func (s *Session) event(kind EventKind) Event {
 		ClientIP: s.client, PeerIP: f.peer, Hint: f.hint,
 		TLSVersion: f.tlsVersion, TLSSuite: f.tlsSuite, TLSCurve: f.tlsCurve,
 	}
-	e.Issuer, e.Subject = eventSubject(s.Identity())
-	e.Issuer, e.Subject = quote.Cut(e.Issuer, quote.Value), quote.Cut(e.Subject, quote.Value)
+	e.name(s.Identity())
 	return e
+}
+
+// name says who the event is about: an issuer may let people choose their sub.
+func (e *Event) name(id *Identity) {
+	if id != nil {
+		e.Issuer, e.Subject = quote.Cut(id.Issuer, quote.Value), quote.Cut(id.Subject, quote.Value)
+	}
 }
 
 // shortestSecret is what is worth hiding: a shorter text is in words by chance.

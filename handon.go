@@ -209,12 +209,10 @@ func (a *attempt) head() *wire.Head {
 		Accept:     acceptOf(a.r.Header[headerWSKey][0]),
 		Protocols:  a.pickable(),
 		Extensions: a.deflate,
+		HSTS:       first(a.hsts()),
 	}
 	if a.chosen == "" {
 		h.Marker = a.creds.marker
-	}
-	if a.secure && hstsHost(a.r.Host) {
-		h.HSTS = a.policy.hsts[0]
 	}
 	return h
 }

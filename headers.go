@@ -164,9 +164,7 @@ func (p *policy) answerHeaders(h http.Header, secure bool, host string, pages bo
 	for _, e := range p.extra {
 		fillHeader(h, e.name, e.values)
 	}
-	if secure && hstsHost(host) {
-		fillHeader(h, headerHSTS, p.hsts)
-	}
+	fillHeader(h, headerHSTS, p.hstsFor(host, secure))
 	fillHeader(h, headerFrame, p.answerFrame(h[headerCSP]))
 	if len(h[headerCSP]) == 0 {
 		h[headerCSP] = p.answerCSP(host, secure, pages)
@@ -226,12 +224,19 @@ func authority(o *origin.Origin) string {
 	return rest
 }
 
-// hstsHost reports whether browsers would honour HSTS for the host, and whether
-// it should: never on a developer's own machine.
-func hstsHost(host string) bool {
-	h, err := origin.ParseHost(host)
-	return err == nil && !origin.IsLocalOrIP(h.Name)
+// hstsFor is HSTS where browsers would honour it for the host, and should: over
+// TLS, never for an IP address or on a developer's own machine.
+func (p *policy) hstsFor(host string, secure bool) []string {
+	if !secure {
+		return nil
+	}
+	if h, err := origin.ParseHost(host); err != nil || origin.IsLocalOrIP(h.Name) {
+		return nil
+	}
+	return p.hsts
 }
+
+func (a *attempt) hsts() []string { return a.policy.hstsFor(a.r.Host, a.secure) }
 
 func hstsFault(value string) string {
 	if !isFieldText(value) {

@@ -269,8 +269,13 @@ func (d *draft) finishLimits() {
 		}
 	}
 	d.addressRate, _ = ruleOf(d.rates, keyIP)
+	d.subjectRate, _ = ruleOf(d.rates, keySubject)
+	d.totalRate, _ = ruleOf(d.rates, keyTotal)
 	d.addressCap, _ = ruleOf(d.caps, keyIP)
-	d.totalCap, _ = ruleOf(d.caps, keyTotal)
+	subjectCap, _ := ruleOf(d.caps, keySubject)
+	d.subjectCap = cmp.Or(d.limits.Conns, subjectCap.n)
+	totalCap, _ := ruleOf(d.caps, keyTotal)
+	d.totalCap = totalCap.n
 	d.wideRate = store.Rate(d.addressRate.rate.times(wideBudgetFactor))
 	d.finishSession()
 }
@@ -296,20 +301,37 @@ func retrySoon() time.Duration {
 // checkCapacity refuses what the process as a whole has no room for.
 func (a *attempt) checkCapacity() error {
 	if a.draining.Load() {
-		return a.refuse(ReasonDraining, "a handshake", "none while draining")
+		return a.refuseDraining()
 	}
-	if open := a.open.Load(); open >= int64(a.policy.totalCap.n) {
-		return a.refuse(ReasonCapacity, fmt.Sprintf("%d open sessions", open), fmt.Sprintf("at most %d", a.policy.totalCap.n))
+	if a.open.Load() >= int64(a.policy.totalCap) {
+		return a.refuseFull()
 	}
-	rule, ok := ruleOf(a.policy.rates, keyTotal)
-	if !ok {
+	rule := &a.policy.totalRate
+	if rule.rate.N == 0 {
 		return nil
 	}
-	if ok, retry := a.totals.take(rule); !ok {
+	if ok, retry := a.totals.take(rule.rate); !ok {
 		a.retryAfter = retry
-		return a.refuse(ReasonCapacity, "handshakes of all clients", fmt.Sprintf("%d per %s", rule.rate.N, rule.rate.Per))
+		return a.refuseSaying(ReasonCapacity, func(a *attempt) (seen, wanted string) {
+			rate := a.policy.totalRate.rate
+			return "handshakes of all clients", fmt.Sprintf("%d per %s", rate.N, rate.Per)
+		})
 	}
 	return nil
+}
+
+// refuseDraining and refuseFull are asked twice: early, where a refusal is cheap,
+// and when a place is taken, since others may have come in between.
+func (a *attempt) refuseDraining() error {
+	a.check = "capacity"
+	return a.refuse(ReasonDraining, "a handshake", "none while draining")
+}
+
+func (a *attempt) refuseFull() error {
+	a.check = "capacity"
+	return a.refuseSaying(ReasonCapacity, func(a *attempt) (seen, wanted string) {
+		return fmt.Sprintf("%d open sessions", a.open.Load()), fmt.Sprintf("at most %d", a.policy.totalCap)
+	})
 }
 
 // checkRate asks whether the client's address is banned or over its budget. A

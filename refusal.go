@@ -93,9 +93,7 @@ func (a *attempt) answer(rejection *Rejection) {
 	}
 	h := a.w.Header()
 	dropForeign(h)
-	if a.secure && hstsHost(a.r.Host) {
-		h[headerHSTS] = a.policy.hsts
-	}
+	fillHeader(h, headerHSTS, a.hsts())
 	h[headerCSP] = valuesStrictCSP
 	h[headerFrame] = valuesDeny
 	h[headerSniff] = valuesNoSniff

@@ -104,11 +104,7 @@ func (g *Guard) Revoke(ctx context.Context, t Target, why string) (closed int, e
 		return 0, err
 	}
 	c := g.core
-	mark := store.Mark{Key: t.key(), Kind: store.MarkRevoke, Before: t.before, Why: why}
-	err = c.store.Do(ctx, &mark)
-	if err == nil {
-		err = mark.Err
-	}
+	err = c.mark(ctx, store.Mark{Key: t.key(), Kind: store.MarkRevoke, Before: t.before, Why: why})
 	for s := range c.matching(t) {
 		if !s.issuedBefore(t) {
 			continue
@@ -120,6 +116,14 @@ func (g *Guard) Revoke(ctx context.Context, t Target, why string) (closed int, e
 	}
 	c.audit.emit(Event{Kind: EventRevoked, Time: time.Now().UTC(), Reason: ReasonRevoked, Hint: why, Count: int64(closed)}, g.policy.hooks)
 	return closed, err
+}
+
+// mark writes a revocation or a ban into the store.
+func (c *core) mark(ctx context.Context, m store.Mark) error {
+	if err := c.store.Do(ctx, &m); err != nil {
+		return err
+	}
+	return m.Err
 }
 
 // issuedBefore reports whether a session's credential falls under t: one without

@@ -101,16 +101,12 @@ func (s *Session) info() (SessionInfo, bool) {
 	if !s.running.Load() || s.cause.Load() != nil {
 		return SessionInfo{}, false
 	}
-	s.mu.Lock()
-	w := s.wire
-	s.mu.Unlock()
 	info := SessionInfo{ID: s.id, ClientIP: s.client, Path: s.request.URL.Path, Opened: s.opened}
 	if id := s.Identity(); id != nil {
 		info.Issuer, info.Subject, info.Expiry = id.Issuer, id.Subject, id.Expiry
 	}
-	if w != nil {
-		n := w.Counters()
-		info.In, info.Out = Traffic{n.InMessages, n.InBytes}, Traffic{n.OutMessages, n.OutBytes}
+	if w := s.connection(); w != nil {
+		info.In, info.Out = traffic(w.Counters())
 	}
 	return info, true
 }
@@ -293,6 +289,13 @@ func (s *Session) attach(c *wire.Conn) {
 	l := s.policy.limits
 	c.SetLifetime(time.Now().Add(l.Lifetime - time.Duration(rand.Int64N(int64(l.Lifetime/10)+1))))
 	s.armExpiry(c)
+}
+
+// connection is nil before the 101.
+func (s *Session) connection() *wire.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wire
 }
 
 // armExpiry ends the session with its token, by the handshake's own rule: a

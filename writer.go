@@ -26,11 +26,7 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 			w = p.inner
 			continue
 		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		next := u.Unwrap()
+		next := unwrap(w)
 		if next == nil {
 			return w
 		}
@@ -40,18 +36,31 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 
 // pagesAround finds the page writer of Pages around w, if any.
 func pagesAround(w http.ResponseWriter) *plainWriter {
-	for {
+	for ; w != nil; w = unwrap(w) {
 		if p := plainOf(w); p != nil && p.pages {
 			return p
 		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return nil
-		}
-		if w = u.Unwrap(); w == nil {
-			return nil
+	}
+	return nil
+}
+
+// isAdmitted reports whether w already belongs to an upgrade that a guard has
+// admitted: guards do not nest.
+func isAdmitted(w http.ResponseWriter) bool {
+	for ; w != nil; w = unwrap(w) {
+		if _, ok := w.(interface{ upgrade() *upgradeWriter }); ok {
+			return true
 		}
 	}
+	return false
+}
+
+// unwrap is what w wraps, nil at the end of the chain.
+func unwrap(w http.ResponseWriter) http.ResponseWriter {
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		return u.Unwrap()
+	}
+	return nil
 }
 
 func plainOf(w http.ResponseWriter) *plainWriter {
@@ -266,9 +275,7 @@ func (u *upgradeWriter) WriteHeader(status int) {
 		return
 	}
 	u.status = status
-	if u.a.secure && hstsHost(u.a.r.Host) {
-		fillHeader(h, headerHSTS, u.a.policy.hsts)
-	}
+	fillHeader(h, headerHSTS, u.a.hsts())
 	if len(linesOf(h, headerWSProtocol)) == 0 && u.a.creds.marker != "" && u.a.chosen == "" {
 		h[headerWSProtocol] = []string{u.a.creds.marker}
 	}
@@ -328,20 +335,3 @@ func (e *upgradeEnd) Hijack() (net.Conn, *bufio.ReadWriter, error) { return e.u.
 func (e *upgradeEnd) FlushError() error                            { return e.u.FlushError() }
 func (u *upgradeWriter) upgrade() *upgradeWriter                   { return u }
 func (e *upgradeEnd) upgrade() *upgradeWriter                      { return e.u }
-
-// isAdmitted reports whether w already belongs to an upgrade that a guard has
-// admitted: guards do not nest.
-func isAdmitted(w http.ResponseWriter) bool {
-	for {
-		if _, ok := w.(interface{ upgrade() *upgradeWriter }); ok {
-			return true
-		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return false
-		}
-		if w = u.Unwrap(); w == nil {
-			return false
-		}
-	}
-}

@@ -95,8 +95,11 @@ type policy struct {
 	funcRules     []funcRule
 	addressRate   rateRule
 	wideRate      store.Rate
+	subjectRate   rateRule // zero: LimitHandshakes does not name BySubject
+	totalRate     rateRule // likewise ByTotal
 	addressCap    capRule
-	totalCap      capRule
+	subjectCap    int
+	totalCap      int
 	replayWindow  time.Duration
 	handshakeTime time.Duration
 	proxies       *clientip.Proxies
