@@ -84,6 +84,7 @@ func TestConfigurationErrors(t *testing.T) {
 		{"G-33", withToken(wssecure.RequireScopes("chat read")), `RequireScopes: "chat read" contains a blank; pass "chat", "read"`},
 		{"G-34", anybody(wssecure.RequireScopes("chat")), `RequireScopes: no token to read them from; add RequireToken`},
 		{"G-35", withToken(wssecure.RequireClaim("role")), `RequireClaim: "role" has no values; name those that admit`},
+		{"G-36", withToken(wssecure.RequireAuthLevel(0, "mfa")), `RequireAuthLevel: a maximum age of 0s admits nobody; use 1s or more`},
 		{"G-37", opts{wssecure.RequireClientCert(nil)}, `RequireClientCert: the pool is nil; pass the CA certificates of your clients`},
 		{"G-38", anybody(wssecure.RequireCheck("tenant", nil)), `RequireCheck: the function of "tenant" is nil; pass a Check`},
 		{"G-39", anybody(wssecure.RequireCheck("origin", func(context.Context, *wssecure.Handshake) error { return nil })), `RequireCheck: "origin" is the name of a built-in check; choose another`},

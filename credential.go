@@ -378,7 +378,7 @@ func challenge(r Reason, p *policy) string {
 	case ReasonTokenInvalid:
 		return realm + `, error="invalid_token"`
 	case ReasonAuthLevel:
-		return realm + `, error="insufficient_user_authentication"`
+		return realm + `, error="insufficient_user_authentication"` + p.level.challenge()
 	case ReasonScope:
 		text := realm + `, error="insufficient_scope"`
 		if len(p.scopes) > 0 {

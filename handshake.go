@@ -130,6 +130,7 @@ var order = []namedCheck{
 	{"token", (*attempt).checkToken},
 	{"proof", (*attempt).checkProof},
 	{"client-cert", (*attempt).checkClientCert},
+	{"auth-level", (*attempt).checkAuthLevel},
 	{"scope", (*attempt).checkScopes},
 	{"claims", (*attempt).checkClaims},
 	{"custom", (*attempt).checkCustom},

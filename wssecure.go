@@ -84,6 +84,7 @@ type policy struct {
 	tokenSize     int
 	scopes        []string
 	claims        []claimRule
+	level         authLevel
 	clientCAs     *x509.CertPool
 	custom        []customCheck
 	needsToken    []string
