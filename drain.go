@@ -42,8 +42,8 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 }
 
 // Serve serves srv, hardened, until ctx ends; then it takes itself out of
-// rotation by [Guard.Ready], drains the sessions and shuts srv down, in this
-// order. It uses TLS when the guard or srv has a certificate. A srv.Addr that
+// rotation by [Guard.Ready], waits 3 seconds for load balancers to see it, drains
+// the sessions within 20 and shuts srv down, in this order. It uses TLS when the guard or srv has a certificate. A srv.Addr that
 // cannot be had is an error at once.
 func (g *Guard) Serve(ctx context.Context, srv *http.Server) error {
 	if ctx.Err() != nil {
@@ -66,16 +66,11 @@ func (g *Guard) Serve(ctx context.Context, srv *http.Server) error {
 		return err
 	case <-time.After(drainNotice):
 	}
-	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	drain, cancel := context.WithTimeout(context.Background(), serveDrain)
 	defer cancel()
 	err = g.Shutdown(drain)
 	return errors.Join(err, srv.Shutdown(drain))
 }
-
-const (
-	drainNotice = 3 * time.Second // for load balancers to see Ready fail
-	drainTime   = 20 * time.Second
-)
 
 // tasks counts what runs, so that Shutdown can wait for it.
 type tasks struct {

@@ -66,7 +66,9 @@ const (
 
 	defaultHSTS = "max-age=31536000"
 
-	defaultDrain = 30 * time.Second
+	defaultDrain = 30 * time.Second // of the Shutdown of a server that Harden has seen
+	serveDrain   = 20 * time.Second // of Serve: with the notice below what orchestrators grant, 30 s
+	drainNotice  = 3 * time.Second  // in which load balancers see Ready fail
 )
 
 // draft is a policy in the making: options write into it, New and With finish it.
