@@ -107,7 +107,7 @@ func RequireToken(v Verifier, from ...Source) Option {
 		}
 		d.verifier, d.sources = v, from
 		d.anonymous = false
-		d.fill("InsecureAllowAnonymous")
+		d.fill("InsecureAllowAnonymous", "InsecureFromQuery", "InsecureFromCookie")
 		for _, s := range from {
 			d.addSource(s)
 		}

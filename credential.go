@@ -126,7 +126,6 @@ func (d *draft) sourceHole(s Source) {
 		d.fault(s.option, "the reason is empty; say why in a few words")
 		return
 	}
-	d.fill(s.option)
 	d.holes = append(slices.Clip(d.holes), hole{s.option, s.why})
 }
 

@@ -3,6 +3,7 @@ package wssecure_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -374,4 +375,19 @@ func TestSourceFaults(t *testing.T) {
 	}
 	wantFault(t, `AllowSubprotocols: "bearer" is the marker of FromSubprotocol`, origins, issuer.Option(), wssecure.AllowSubprotocols("chat", "bearer"))
 	wantFault(t, "RequireToken: is given twice; join the verifiers with AnyOf", origins, issuer.Option(), issuer.Option())
+}
+
+func TestEverySourceWithAHoleIsTold(t *testing.T) {
+	issuer := wssecuretest.NewIssuer(t, "")
+	g := &gate{t: t, issuer: issuer}
+	g.start(quiet, opts(issuer.Option(wssecure.InsecureFromQuery("t", "one"), wssecure.InsecureFromCookie("a", "two"), wssecure.InsecureFromCookie("b", "three"))))
+	g.await(wssecure.EventInsecure, 4)
+	var told []string
+	for _, e := range g.seen(wssecure.EventInsecure) {
+		told = append(told, e.Hint)
+	}
+	slices.Sort(told)
+	if want := []string{"no network", "one", "three", "two"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
 }

@@ -148,8 +148,9 @@ func (d *draft) insecure(option, why string) bool {
 // hole is a protection that an Insecure option or TrustNetworks removed.
 type hole struct{ option, why string }
 
-func (d *draft) fill(option string) {
-	d.holes = slices.DeleteFunc(slices.Clone(d.holes), func(h hole) bool { return h.option == option })
+// fill forgets the holes of options that another one has replaced.
+func (d *draft) fill(options ...string) {
+	d.holes = slices.DeleteFunc(slices.Clone(d.holes), func(h hole) bool { return slices.Contains(options, h.option) })
 }
 
 // finish settles what needs the whole set of options and derives what every
