@@ -1,6 +1,10 @@
 package wssecure
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/wssecure/wssecure/store"
+)
 
 // CheckNames are the built-in checks in their order.
 func CheckNames() []string {
@@ -16,4 +20,9 @@ func Without(g *Guard, check string) *Guard {
 	p := *g.policy
 	p.checks = slices.DeleteFunc(slices.Clone(p.checks), func(c namedCheck) bool { return c.name == check })
 	return &Guard{core: g.core, policy: &p}
+}
+
+// WrapStore puts a store before g's own. Nothing may be open yet.
+func WrapStore(g *Guard, wrap func(store.Store) store.Store) {
+	g.core.store = wrap(g.core.store)
 }
