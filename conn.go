@@ -335,9 +335,16 @@ func (c *Conn) CloseRead() {
 	defer c.reading.Unlock()
 	c.wire.ClearInterrupt()
 	c.wire.UnwantData()
-	go func() {
-		if _, _, err := c.ws.Reader(context.Background()); err != nil {
-			_ = c.readError(err)
-		}
-	}()
+	go c.readOn()
+}
+
+// readOn lets the library answer control frames until the session ends. A
+// message that reaches it was in the library's buffer before CloseRead: left
+// there, nobody would listen to the peer any more, nor miss it.
+func (c *Conn) readOn() {
+	if _, _, err := c.ws.Reader(context.Background()); err != nil {
+		_ = c.readError(err)
+		return
+	}
+	c.session.endWith(&Rejection{Reason: ReasonMessageInvalid}, ByGuard, 1008)
 }

@@ -165,6 +165,19 @@ func TestCloseRead(t *testing.T) {
 			t.Error("a filter saw it")
 		}
 	})
+	t.Run("C-18 a message that came with the one before CloseRead", func(t *testing.T) {
+		inTime(t, func(ctx context.Context, c *wssecure.Conn) error {
+			if _, _, err := c.Read(ctx); err != nil {
+				return err
+			}
+			return deaf(ctx, c)
+		}, func(t *testing.T, s *timed) {
+			p := listen(s.open(s.issuer.Token("alice")), true)
+			start := time.Now()
+			p.Send(probe.AppendFrame(probe.AppendFrame(nil, text("subscribe")), text("and more")))
+			p.wantEnd(t, start, 1008, "message-invalid", 0, time.Second)
+		})
+	})
 	t.Run("C-19 Read fails, Write works; a Read that waits returns", func(t *testing.T) {
 		inTime(t, func(ctx context.Context, c *wssecure.Conn) error {
 			waited := make(chan error, 1)
