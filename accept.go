@@ -29,6 +29,13 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 	d.buffers = bufio.ReadWriter{}
 	d.a, d.outer, d.hijacker = a, inner.Header(), hijacker
 	a.session.own = true
+	a.running.enter()
+	started := false
+	defer func() {
+		if !started { // or middleware's Hijack has panicked
+			a.running.leave()
+		}
+	}()
 	ws, err := websocket.Accept(d, d.request(), a.acceptOptions())
 	if err != nil {
 		a.acceptFailed(d, err)
@@ -39,7 +46,7 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 		session: a.session, ws: ws, wire: d.conn, chosen: a.chosen,
 		done: a.session.ctx.Done(),
 	}
-	a.running.enter()
+	started = true
 	go a.session.run(ctx, c, serve)
 }
 

@@ -22,9 +22,11 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 	for s := range c.live.All() {
 		s.endWith(&Rejection{Reason: ReasonRestart}, ByGuard, 1012)
 	}
-	err := c.running.wait(ctx)
+	// In this order: a handshake that was admitted before the drain began is a
+	// session already, and its user code is counted before it can be closed.
+	err := c.sessions.wait(ctx)
 	if err == nil {
-		err = c.sessions.wait(ctx)
+		err = c.running.wait(ctx)
 	}
 	if err != nil {
 		for s := range c.live.All() {

@@ -85,3 +85,69 @@ func TestShutdown(t *testing.T) {
 		})
 	})
 }
+
+// A handshake that was past its checks when the drain began is waited for, and
+// so is its user code.
+func TestShutdownWaitsForAdmittedHandshakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTimed(t)
+		returned := false
+		inner := s.guard.ConnHandler(func(ctx context.Context, _ *wssecure.Conn) error {
+			<-ctx.Done()
+			time.Sleep(5 * time.Second) // it tidies up
+			returned = true
+			return nil
+		})
+		done := make(chan error)
+		s.pipeServer = newPipeServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inner.ServeHTTP(hijackHook{w, func() {
+				go func() { done <- s.guard.Shutdown(context.Background()) }()
+				synctest.Wait()
+			}}, r)
+		}))
+		start := time.Now()
+		p := listen(s.open(s.issuer.Token("alice")), true)
+		if err := <-done; err != nil || !returned {
+			t.Errorf("Shutdown: %v, user code returned: %v", err, returned)
+		}
+		if n := s.guard.Stats().Open; n != 0 {
+			t.Errorf("%d places are taken after it", n)
+		}
+		p.wantEnd(t, start, 1012, "restart", 0, 2*time.Second)
+	})
+}
+
+// What a handshake in flight has taken is given back on the ways that never
+// reach a session: Shutdown does not wait for it.
+func TestShutdownForgetsFailedHandshakes(t *testing.T) {
+	for name, handler := range map[string]func(g *wssecure.Guard) http.Handler{
+		"middleware's Hijack panics": func(g *wssecure.Guard) http.Handler {
+			inner := g.ConnHandler(echo)
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				inner.ServeHTTP(hijackHook{w, func() { panic(http.ErrAbortHandler) }}, r)
+			})
+		},
+		"the handler answers": func(g *wssecure.Guard) http.Handler {
+			return g.Handler(http.NotFoundHandler())
+		},
+		"the handler's 101 is false": func(g *wssecure.Guard) http.Handler {
+			return g.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(101) }))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newTimed(t)
+				s.pipeServer = newPipeServer(t, handler(s.guard))
+				c := s.dial()
+				c.Send(freshHandshake(s.issuer.Token("alice")).Bytes())
+				c.Response()
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				if err := s.guard.Shutdown(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

@@ -170,6 +170,7 @@ func (a *attempt) openSession() {
 		found.Subject, found.Token, found.OIDCSession = keys.subject.ID, keys.token.ID, keys.oidc.ID
 	}
 	a.session = s
+	a.sessions.enter() // until it is closed or given back
 	a.live.Add(s, found)
 }
 
@@ -242,9 +243,13 @@ func (a *attempt) abandon() {
 }
 
 func (s *Session) discard() {
+	if s.isDiscarded() {
+		return
+	}
 	s.cancel(context.Canceled)
 	s.withdrawNonce()
 	s.release()
+	s.core.sessions.leave()
 }
 
 // withdrawNonce forgets the key of a handshake that never had its 101, before

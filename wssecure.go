@@ -139,7 +139,7 @@ type core struct {
 	nextConn atomic.Uint64
 	draining atomic.Bool
 	leaving  atomic.Bool // Serve is about to drain
-	sessions tasks       // connections that are not closed yet
+	sessions tasks       // registered sessions: handshakes past their checks, connections not closed yet
 	running  tasks       // user code that has not returned
 	shutdown sync.Once
 	hooks    []func(Event) // New's: for events that belong to no route
