@@ -156,6 +156,8 @@ func (u *upgradeWriter) finish(panicked any) {
 			conn.Close()
 		}
 	}
+	// Whoever has kept the writer must not hijack a session that is given back.
+	u.status, u.over = status, true
 	e := a.session.event(EventRefused)
 	a.abandon()
 	a.reportUnserved(a.policy, e, reason, status, err)
@@ -191,7 +193,6 @@ func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn 
 	limits := a.policy.wire
 	limits.Deflate = a.deflate
 	a.switched = true
-	a.sessions.enter()
 	conn := wire.New(raw, early, limits, head, (*owner)(s))
 	if head == nil {
 		s.markOpen()

@@ -45,6 +45,8 @@ const (
 	headerFetchSite    = "Sec-Fetch-Site"
 	headerFetchDest    = "Sec-Fetch-Dest"
 	headerXForwarded   = "X-Forwarded-Proto"
+
+	headerHTTP2Settings = "Http2-Settings"
 )
 
 // attempt is one handshake on its way through the checks.

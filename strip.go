@@ -29,8 +29,19 @@ func (a *attempt) strip() *http.Request {
 			stripCookie(header, s.name)
 		}
 	}
+	stripHops(header)
 	a.offer(header)
 	return out
+}
+
+// stripHops leaves one upgrade, of one protocol, for the next hop. A reverse
+// proxy behind drops every header that Connection names, those that the
+// application has set among them: a client could take its own name off a
+// request, or ask the backend for h2c.
+func stripHops(h http.Header) {
+	h[headerUpgrade] = []string{"websocket"}
+	h[headerConnection] = []string{"Upgrade"}
+	delete(h, headerHTTP2Settings)
 }
 
 // offer leaves in header the subprotocols and extensions that the library

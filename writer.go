@@ -247,6 +247,7 @@ type upgradeWriter struct {
 	status   int // of the answer, 0 while there is none
 	hijacked bool
 	spoiled  bool // a false 101 was tried: what follows is dropped
+	over     bool // the handler has returned without taking the connection
 }
 
 func (u *upgradeWriter) Header() http.Header { return u.inner.Header() }
@@ -301,7 +302,7 @@ func (u *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if u.hijacked {
 		return nil, nil, http.ErrHijacked
 	}
-	if u.status != 0 && u.status != http.StatusSwitchingProtocols {
+	if u.over || u.status != 0 && u.status != http.StatusSwitchingProtocols {
 		return nil, nil, http.ErrNotSupported
 	}
 	conn, err := u.a.hijack(u.hijacker, u.status == 0)
@@ -314,8 +315,20 @@ func (u *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 func (u *upgradeWriter) Unwrap() http.ResponseWriter { return &upgradeEnd{u} }
 
-func (u *upgradeWriter) FlushError() error { return http.NewResponseController(u.inner).Flush() }
-func (u *upgradeWriter) Flush()            { _ = u.FlushError() }
+// FlushError is an answer where there is none yet, as with net/http.
+func (u *upgradeWriter) FlushError() error {
+	switch {
+	case u.hijacked:
+		return http.ErrHijacked
+	case u.spoiled:
+		return errSpoiled
+	case u.status == 0:
+		u.WriteHeader(http.StatusOK)
+	}
+	return http.NewResponseController(u.inner).Flush()
+}
+
+func (u *upgradeWriter) Flush() { _ = u.FlushError() }
 
 func (u *upgradeWriter) SetReadDeadline(t time.Time) error {
 	return http.NewResponseController(u.inner).SetReadDeadline(t)
