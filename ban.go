@@ -99,6 +99,12 @@ func (a *attempt) countFailure(r Reason) {
 	if verdicts[r].fails != failYes || a.forgedAgain {
 		return
 	}
+	if lines := a.r.Header[headerOrigin]; a.originTrust == originAbsent && len(lines) > 0 {
+		// Refused before its Origin was judged.
+		if a.originTrust = originRefused; len(lines) == 1 {
+			a.originTrust = a.judgeOrigin(lines[0])
+		}
+	}
 	f := failureBy{client: a.client, origin: a.originTrust, identity: a.identity, reason: r}
 	if _, byFunc := ruleOf(a.policy.failures, keyFunc); byFunc {
 		f.public = a.handshake()

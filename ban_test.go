@@ -190,6 +190,19 @@ func TestWhichFailuresCount(t *testing.T) {
 		}
 		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
 	})
+	banRow(t, "L-40 R9 a body under an Origin that is not listed never counts", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for _, lines := range [][]string{{"https://evil.example"}, {"https://user-pages.example.net"}, {"null"}, {wssecuretest.Origin, wssecuretest.Origin}} {
+			for range 30 {
+				wantAnswer(t, g.knock(attacker, func(r *http.Request) { r.Header["Origin"] = lines; r.ContentLength = 3 }), 400, wssecure.ReasonBody)
+			}
+		}
+		wantNoBan(t, g, attacker)
+		for range 21 {
+			wantAnswer(t, g.knock(attacker, func(r *http.Request) { r.ContentLength = 3 }), 400, wssecure.ReasonBody)
+		}
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
 	for _, client := range []string{"10.1.2.3", "127.0.0.1", "::1", "fd00::1", "169.254.1.1", "198.51.100.7"} {
 		banRow(t, "L-42 never "+client, func(t *testing.T) {
 			proxies := wssecure.TrustProxies("X-Forwarded-For", "198.51.100.0/24")
