@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
 	"strconv"
@@ -51,7 +52,16 @@ func OIDCSession(iss, sid string) Key { return Key{Kind: KeyOIDCSession, ID: joi
 func Session(id string) Key { return Key{Kind: KeySession, ID: id} }
 
 // Custom names a value of a rule's own key function.
-func Custom(name, value string) Key { return Key{Kind: KeyCustom, ID: join(name, value)} }
+// A long value is known by its digest: clients choose it, and a ban outlives them by an hour.
+func Custom(name, value string) Key {
+	if len(value) > longestValue {
+		digest := sha256.Sum256([]byte(value))
+		value = value[:longestValue] + string(digest[:]) // longer than any that is kept as it is
+	}
+	return Key{Kind: KeyCustom, ID: join(name, value)}
+}
+
+const longestValue = 64
 
 // Everyone names all sessions.
 func Everyone() Key { return Key{Kind: KeyEveryone} }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/wssecure/wssecure/internal/limit"
@@ -31,5 +32,21 @@ func TestRecordsOfOneHash(t *testing.T) {
 		if len(s.records) != 0 || len(s.order) != 0 {
 			t.Errorf("%d records and %d places are left", len(s.records), len(s.order))
 		}
+	}
+}
+
+// TestLongCustomValues: what a client puts into a rule's own key is not kept for
+// as long as a ban lasts, and still tells its keys apart.
+func TestLongCustomValues(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	a, b := Custom("tenant", long+"a"), Custom("tenant", long+"b")
+	if len(a.ID) > 256 {
+		t.Errorf("a key of %d bytes", len(a.ID))
+	}
+	if a == b || a != Custom("tenant", long+"a") || a == Custom("room", long+"a") {
+		t.Error("two long values are one key, or one is two")
+	}
+	if short := strings.Repeat("x", 64); Custom("tenant", short).ID != join("tenant", short) {
+		t.Error("a short value is not kept as it is")
 	}
 }
