@@ -1,16 +1,13 @@
 package wssecure_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -305,24 +302,6 @@ func TestRevokedAtAdmission(t *testing.T) {
 	}
 }
 
-// logged keeps what a logger writes.
-type logged struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
-}
-
 // talkative is a verifier of the application that says too much.
 func talkative(_ context.Context, text string) (*wssecure.Identity, error) {
 	switch len(text) % 4 {
@@ -339,12 +318,12 @@ func talkative(_ context.Context, text string) (*wssecure.Identity, error) {
 // TestCanaries puts a text into every place for a credential, and into messages:
 // it must come out nowhere else (U-04, ATTACKS I7).
 func TestCanaries(t *testing.T) {
-	log := new(logged)
+	log := &logBook{}
 	const canary = "CANARY-text"
 	secret := []byte("CANARY-secret-of-thirty-two-bytes-or-more")
 	issuer := wssecuretest.NewIssuer(t, "")
 	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.AllowSubprotocols("chat"),
-		wssecure.SetLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		wssecure.SetLogger(log.logger()),
 		wssecure.LimitSession(wssecure.Limits{MessageSize: 64}),
 		wssecure.RequireToken(wssecure.AnyOf(wssecure.Secrets(issuer.URL, wssecuretest.Audience, secret),
 			wssecure.VerifierFunc(talkative)),

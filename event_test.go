@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -198,21 +197,6 @@ func panicsWhenAsked(ctx context.Context, c *wssecure.Conn) error {
 		panic(lines)
 	}
 	return nil
-}
-
-func (b *logBook) lines() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Split(strings.TrimSuffix(b.text.String(), "\n"), "\n")
-}
-
-// everything is a logger of every level in one of slog's own formats.
-func (b *logBook) everything(format string) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelDebug}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(b, options))
-	}
-	return slog.New(slog.NewTextHandler(b, options))
 }
 
 // wantWholeLines wants a line for each event, beside those of panics, and

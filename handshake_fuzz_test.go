@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,7 +16,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/wssecuretest"
@@ -298,8 +296,10 @@ func (w *memoryWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return &w.conn, rw, nil
 }
 
-// memoryConn is a peer that has gone after its handshake.
+// memoryConn is a memConn whose peer has gone after its handshake, and that keeps
+// what it was told.
 type memoryConn struct {
+	memConn
 	out atomic.Pointer[[]byte]
 }
 
@@ -315,11 +315,3 @@ func (c *memoryConn) Write(p []byte) (int, error) {
 	c.out.Store(&all)
 	return len(p), nil
 }
-
-func (*memoryConn) Read([]byte) (int, error)         { return 0, io.EOF }
-func (*memoryConn) Close() error                     { return nil }
-func (*memoryConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (*memoryConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (*memoryConn) SetDeadline(time.Time) error      { return nil }
-func (*memoryConn) SetReadDeadline(time.Time) error  { return nil }
-func (*memoryConn) SetWriteDeadline(time.Time) error { return nil }

@@ -1,7 +1,6 @@
 package wssecure_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -132,8 +131,8 @@ func TestSocketPortOffersOneProtocol(t *testing.T) {
 	if got := hardened.TLSConfig.NextProtos; !slices.Equal(got, []string{"acme-tls/1", "h2", "http/1.1"}) {
 		t.Errorf("T-11 Harden: NextProtos %q", got)
 	}
-	log, buf := capture()
-	g, err := wssecure.New(anybody(wssecure.SetLogger(log))...)
+	buf := &logBook{}
+	g, err := wssecure.New(anybody(wssecure.SetLogger(buf.logger()))...)
 	wantNil(t, err)
 	var p http.Protocols
 	p.SetHTTP2(true)
@@ -154,34 +153,10 @@ func ownCertificate(t *testing.T) []tls.Certificate {
 	return []tls.Certificate{pair}
 }
 
-// syncBuffer is a log that several goroutines write.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-// capture is a logger and what it wrote.
-func capture() (*slog.Logger, *syncBuffer) {
-	buf := &syncBuffer{}
-	return slog.New(slog.NewTextHandler(buf, &slog.HandlerOptions{Level: slog.LevelDebug})), buf
-}
-
 // TestHardenRaisesAndNeverLowers is T-01, T-09, T-10, T-16, T-24, T-26.
 func TestHardenRaisesAndNeverLowers(t *testing.T) {
-	log, buf := capture()
-	g, err := wssecure.New(anybody(wssecure.SetLogger(log))...)
+	buf := &logBook{}
+	g, err := wssecure.New(anybody(wssecure.SetLogger(buf.logger()))...)
 	wantNil(t, err)
 
 	if c := g.TLSConfig(); c.MinVersion != tls.VersionTLS12 {
@@ -318,8 +293,8 @@ func TestFIPS(t *testing.T) {
 		}
 		return
 	}
-	log, buf := capture()
-	s := wssecuretest.NewFixture(t, wssecure.SetLogger(log))
+	buf := &logBook{}
+	s := wssecuretest.NewFixture(t, wssecure.SetLogger(buf.logger()))
 	if !strings.Contains(buf.String(), "FIPS") {
 		t.Errorf("the start event says nothing of FIPS: %s", buf)
 	}

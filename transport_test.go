@@ -1,14 +1,11 @@
 package wssecure_test
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/wssecure/wssecure"
@@ -251,32 +248,6 @@ func TestLocalhost(t *testing.T) {
 		wantRefused(t, secure, dial(secure, wssecuretest.Host, origin), 403, wssecure.ReasonOrigin)
 		wantRefused(t, secure, dial(secure, "localhost", "https://evil.example"), 421, wssecure.ReasonHost)
 	})
-}
-
-// logBook is a logger's output, for tests of the lines themselves.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
-
-// hints are the log lines that the operator is told once.
-func (b *logBook) hints() (lines []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range strings.Lines(b.text.String()) {
-		if strings.Contains(line, `msg="wssecure: hint"`) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
 }
 
 func TestProxyHints(t *testing.T) {
