@@ -40,6 +40,7 @@ func TestClientChoosesNoHopHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := handing(t, func(g *wssecure.Guard) http.Handler {
+		//lint:ignore SA1019 what Director sets, the client's Connection could name; with Rewrite it cannot
 		return g.Handler(&httputil.ReverseProxy{Director: func(r *http.Request) {
 			r.URL.Scheme, r.URL.Host = "http", target.Host
 			id, _ := wssecure.IdentityFrom(r.Context())

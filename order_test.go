@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
@@ -219,6 +220,9 @@ var checkRows = map[string]checkRow{
 	"token":      {change: func(hs *probe.Handshake, _ *http.Request) { hs.Set("Authorization", "Bearer bad") }, answer: "401 token-invalid"},
 	"client-cert": {
 		options: []wssecure.Option{wssecure.RequireClientCert(x509.NewCertPool())}, answer: "403 forbidden",
+	},
+	"auth-level": {
+		options: []wssecure.Option{wssecure.RequireAuthLevel(time.Hour, "mfa")}, answer: "401 auth-level",
 	},
 	"scope": {
 		options: []wssecure.Option{wssecure.RequireScopes("admin")}, answer: "403 scope",
