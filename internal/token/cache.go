@@ -84,6 +84,17 @@ func (s *seen[T]) put(e *entry[T], set *keySet, now time.Time) {
 	h.bytes += e.weight()
 }
 
+// drop forgets text.
+func (s *seen[T]) drop(text string) {
+	sum := s.index(text)
+	h := &s.shard[sum%shards]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.m[sum]; e != nil && e.text == text {
+		h.forget(sum)
+	}
+}
+
 func (h *shard[T]) forget(sum uint64) {
 	if e := h.m[sum]; e != nil {
 		h.bytes -= e.weight()

@@ -15,6 +15,7 @@ type judge struct {
 	tenants map[string]string // full issuer to tenant; nil without Tenants
 	atJWT   bool              // the claims RFC 9068 requires are asked for
 	anyKid  bool              // kid selects nothing: secrets have no names
+	asked   bool              // the claims are an introspection's answer, not a token's
 	logout  *logoutRules      // nil but in VerifyLogout
 }
 

@@ -23,6 +23,13 @@ func (v *Verifier[T]) VerifyLogout(ctx context.Context, text string, audiences .
 	if len(text) > v.judge.rules.MaxSize {
 		return nil, errSize
 	}
+	if v.tenants != nil {
+		tenant, fault := v.tenant(text)
+		if fault != nil {
+			return nil, fault
+		}
+		return tenant.VerifyLogout(ctx, text, audiences...)
+	}
 	j := *v.judge
 	j.logout = &logoutRules{audiences}
 	now := time.Now()

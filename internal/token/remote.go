@@ -24,8 +24,8 @@ const (
 // A Notice reports one fetch of a key set.
 type Notice struct {
 	Kind NoticeKind
-	URL  string
-	Keys int // usable keys now held
+	URL  string // of the key set; of the issuer's metadata where that tells
+	Keys int    // usable keys now held
 	Err  error
 }
 
@@ -40,10 +40,10 @@ const (
 	waitTime     = 5 * time.Second
 )
 
-// A remote keeps the key set at a URL. One goroutine, started at the first use, does all fetching; verification reads
+// A remote keeps the key set of a place. One goroutine, started at the first use, does all fetching; verification reads
 // one atomic pointer and waits only when it has no keys at all, or for the one unknown kid being asked for.
 type remote struct {
-	url    string
+	at     locator
 	fetch  *fetcher
 	parse  func([]byte) (*keySet, error)
 	notify func(Notice)
@@ -73,9 +73,9 @@ type wanted struct {
 	done chan struct{}
 }
 
-func newRemote(url string, f *fetcher, parse func([]byte) (*keySet, error), notify func(Notice)) *remote {
+func newRemote(at locator, f *fetcher, parse func([]byte) (*keySet, error), notify func(Notice)) *remote {
 	r := &remote{
-		url:     url,
+		at:      at,
 		fetch:   f,
 		parse:   parse,
 		notify:  notify,
@@ -105,12 +105,12 @@ func (r *remote) load(ctx context.Context) (*keySet, *Error) {
 		return keys, nil
 	}
 	if err := r.wait(ctx, r.first); err != nil {
-		return nil, refuse(Unavailable, "waiting for the keys of "+r.url+": ", err)
+		return nil, refuse(Unavailable, "waiting for the keys of "+r.at.place()+": ", err)
 	}
 	if keys := r.current(time.Now()); keys != nil {
 		return keys, nil
 	}
-	return nil, refuse(Unavailable, "no keys from "+r.url+": ", r.lastErr())
+	return nil, refuse(Unavailable, "no keys from "+r.at.place()+": ", r.lastErr())
 }
 
 // ready returns nil while there are keys, and sees to it that there will be.
@@ -119,7 +119,7 @@ func (r *remote) ready() error {
 	if r.current(time.Now()) != nil {
 		return nil
 	}
-	return &detail{"no keys from " + r.url + ": ", r.lastErr()}
+	return &detail{"no keys from " + r.at.place() + ": ", r.lastErr()}
 }
 
 func (r *remote) lastErr() error {
@@ -245,11 +245,7 @@ func (r *remote) refresh() (fresh time.Duration, err error) {
 	r.mu.Lock()
 	w := r.wanted
 	r.mu.Unlock()
-	body, fresh, err := r.fetch.get(r.ctx, r.url)
-	var keys *keySet
-	if err == nil {
-		keys, err = r.parse(body)
-	}
+	keys, fresh, err := r.get()
 	if r.ctx.Err() != nil {
 		return 0, err
 	}
@@ -266,6 +262,20 @@ func (r *remote) refresh() (fresh time.Duration, err error) {
 	r.settle(w, err)
 	r.report(err)
 	return fresh, err
+}
+
+// get finds out where the keys are and fetches them.
+func (r *remote) get() (*keySet, time.Duration, error) {
+	url, err := r.at.locate(r.ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	body, fresh, err := r.fetch.get(r.ctx, url)
+	if err != nil {
+		return nil, 0, err
+	}
+	keys, err := r.parse(body)
+	return keys, fresh, err
 }
 
 // settle ends the wait for w, which was known before the fetch began, and for any kid that has come with it.
@@ -292,7 +302,7 @@ func (r *remote) report(err error) {
 	if r.notify == nil {
 		return
 	}
-	n := Notice{Kind: Refreshed, URL: r.url, Err: err}
+	n := Notice{Kind: Refreshed, URL: r.at.place(), Err: err}
 	if err != nil {
 		n.Kind = Failed
 	}

@@ -41,20 +41,31 @@ const (
 	static kind = iota
 	secret
 	remoteKeys
+	introspected
 )
 
 // newJudge returns every mistake in r, each a *ConfigError, joined.
 func newJudge(r Rules, k kind) (*judge, error) {
-	j := &judge{rules: r, anyKid: k == secret, atJWT: equalFold(r.Type, "at+jwt")}
+	j := &judge{rules: r, anyKid: k == secret, asked: k == introspected, atJWT: equalFold(r.Type, "at+jwt")}
 	var wrong []error
 	add := func(option, format string, args ...any) {
 		wrong = append(wrong, &ConfigError{Option: option, Text: fmt.Sprintf(format, args...)})
 	}
-	if r.Issuer == "" {
+	if r.Issuer == "" && k != introspected {
 		add(r.Option, "the issuer is empty; write the iss your tokens carry")
 	}
 	if r.Audience == "" && !r.AnyAudience {
-		add(r.Option, "the audience is empty; write the one your tokens carry")
+		text := "the audience is empty; write the one your tokens carry"
+		if k == introspected {
+			text += ", or use InsecureAnyAudience"
+		}
+		add(r.Option, "%s", text)
+	}
+	if k == introspected && r.Algorithms != nil {
+		add("Algorithms", "%s checks no signature; remove it", r.Option)
+	}
+	if k == introspected && r.Type != "" {
+		add("TokenType", "%s sees no header; remove it", r.Option)
 	}
 	algs, err := algorithms(r, k)
 	wrong = append(wrong, err...)

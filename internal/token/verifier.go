@@ -27,8 +27,11 @@ type Verifier[T any] struct {
 	judge  *judge
 	keys   source
 	wrap   func(*Claims) T
-	seen   seen[T]
+	seen   *seen[T]
 	forged forged
+
+	// By iss, where the issuer has tenants: each has keys of its own, and v has none.
+	tenants map[string]*Verifier[T]
 }
 
 func newVerifier[T any](j *judge, keys source, wrap func(*Claims) T) *Verifier[T] {
@@ -36,7 +39,7 @@ func newVerifier[T any](j *judge, keys source, wrap func(*Claims) T) *Verifier[T
 		judge:  j,
 		keys:   keys,
 		wrap:   wrap,
-		seen:   seen[T]{seed: maphash.MakeSeed()},
+		seen:   &seen[T]{seed: maphash.MakeSeed()},
 		forged: forged{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}},
 	}
 }
@@ -87,7 +90,7 @@ func NewRemote[T any](url string, client *http.Client, r Rules, wrap func(*Claim
 	if wrong != nil {
 		return nil, errors.Join(wrong...)
 	}
-	return newVerifier(j, newRemote(url, f, j.remoteKeys, notify), wrap), nil
+	return newVerifier(j, newRemote(known(url), f, j.remoteKeys, notify), wrap), nil
 }
 
 // Verify returns what wrap made of the claims of text, or an *Error. It waits, at most 5 seconds, only for the first
@@ -96,6 +99,13 @@ func (v *Verifier[T]) Verify(ctx context.Context, text string) (T, error) {
 	var none T
 	if len(text) > v.judge.rules.MaxSize {
 		return none, errSize
+	}
+	if v.tenants != nil {
+		tenant, fault := v.tenant(text)
+		if fault != nil {
+			return none, fault
+		}
+		return tenant.Verify(ctx, text)
 	}
 	now := time.Now()
 	set := v.keys.current(now)
@@ -133,6 +143,10 @@ func (v *Verifier[T]) Known(text string) bool {
 	if len(text) > v.judge.rules.MaxSize {
 		return false
 	}
+	if v.tenants != nil {
+		tenant, fault := v.tenant(text)
+		return fault == nil && tenant.Known(text)
+	}
 	now := time.Now()
 	set := v.keys.current(now)
 	if set == nil {
@@ -142,11 +156,28 @@ func (v *Verifier[T]) Known(text string) bool {
 	return ok
 }
 
-// Ready returns nil while there are keys to judge by. It does not wait; the first call starts fetching them.
-func (v *Verifier[T]) Ready() error { return v.keys.ready() }
+// Ready returns nil while there are keys to judge by, of every tenant. It does not wait; the first call starts fetching
+// them.
+func (v *Verifier[T]) Ready() error {
+	if v.tenants == nil {
+		return v.keys.ready()
+	}
+	var errs []error
+	for _, issuer := range v.judge.rules.Issuers() {
+		errs = append(errs, v.tenants[issuer].Ready())
+	}
+	return errors.Join(errs...)
+}
 
 // Close ends background work. Keys already held stay good for their time. It may be called more than once.
-func (v *Verifier[T]) Close() { v.keys.close() }
+func (v *Verifier[T]) Close() {
+	if v.tenants == nil {
+		v.keys.close()
+	}
+	for _, tenant := range v.tenants {
+		tenant.Close()
+	}
+}
 
 // Issuer returns the issuer whose tokens v judges, as configured.
 func (v *Verifier[T]) Issuer() string { return v.judge.rules.Issuer }
