@@ -34,6 +34,8 @@ type Identity struct {
 	thumbprint string        // SHA-256 of the client certificate that the token is bound to
 	content    string        // what replay knows the credential by: never its raw text
 	keys       *identityKeys // prepared when the token was verified
+
+	introspected *introspected // nil for a token that says itself how long it is good
 }
 
 // identityKeys are the names under which the store and the registry know an
@@ -111,8 +113,10 @@ func RequireToken(v Verifier, from ...Source) Option {
 		for _, s := range from {
 			d.addSource(s)
 		}
+		d.fill("InsecureAnyAudience")
 		if own, ok := v.(ownVerifier); ok {
 			d.faults = append(d.faults, own.faults()...)
+			d.holes = append(slices.Clip(d.holes), own.holes()...)
 		}
 	}
 }
@@ -124,6 +128,7 @@ func InsecureAllowAnonymous(why string) Option {
 			d.anonymous = true
 			if d.child && !d.given["RequireToken"] {
 				d.verifier, d.sources = nil, nil
+				d.fill("InsecureAnyAudience")
 			}
 		}
 	}
@@ -247,7 +252,7 @@ func (a *attempt) verify(text string) (*Identity, error) {
 		return id, err
 	}
 	var verified atomic.Pointer[Identity]
-	err := a.bounded(a.r.Context(), p, p.verifierCalls, func(ctx context.Context) error {
+	err := a.bounded(a.r.Context(), p.handshakeTime, p.verifierCalls, func(ctx context.Context) error {
 		id, err := p.verifier.Verify(ctx, text)
 		verified.Store(id)
 		return err

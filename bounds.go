@@ -35,14 +35,15 @@ func LimitHandshakeTime(t time.Duration) Option {
 	}
 }
 
-// bounded runs a function of the application under the time of
-// LimitHandshakeTime. A late verdict is ignored; at most 1,024 calls of one
+// bounded runs a function of the application for at most limit, which during a
+// handshake is LimitHandshakeTime's. A late verdict is ignored; at most 1,024
+// calls of one
 // function may be overdue. A panic is 500, an error without a Reason 503.
-func (c *core) bounded(ctx context.Context, p *policy, n *calls, fn func(context.Context) error) error {
+func (c *core) bounded(ctx context.Context, limit time.Duration, n *calls, fn func(context.Context) error) error {
 	if n.overdue.Load() >= overdueCalls {
 		return &Rejection{Reason: ReasonUnavailable, Err: errOverdue}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.handshakeTime)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel() // here, not where fn runs: the end of ctx must not race the verdict
 	done := make(chan error, 1)
 	var settled atomic.Bool // by whoever comes first: the verdict or the deadline

@@ -92,6 +92,22 @@ func (a *attempt) checkClaims() error {
 	return nil
 }
 
+// lacking is checkScopes and checkClaims for a session whose identity changes:
+// the reason of the condition that id does not meet, "" when it meets all.
+func (p *policy) lacking(id *Identity) Reason {
+	for _, want := range p.scopes {
+		if !slices.Contains(id.Scopes, want) {
+			return ReasonScope
+		}
+	}
+	for i := range p.claims {
+		if !p.claims[i].holds(id.Claims) {
+			return ReasonForbidden
+		}
+	}
+	return ""
+}
+
 // parseClaimPath splits a JSON Pointer into its members; fix is the pointer as
 // it should be written when an escape is broken.
 func parseClaimPath(s string) (path []string, fix string) {

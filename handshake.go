@@ -279,7 +279,7 @@ func (a *attempt) checkCustom() error {
 		c := &a.policy.custom[i]
 		a.check = c.name
 		h := a.handshake()
-		err := a.bounded(a.r.Context(), a.policy, c.calls, func(ctx context.Context) error { return c.fn(ctx, h) })
+		err := a.bounded(a.r.Context(), a.policy.handshakeTime, c.calls, func(ctx context.Context) error { return c.fn(ctx, h) })
 		if err != nil {
 			return err
 		}

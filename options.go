@@ -64,6 +64,8 @@ const (
 	defaultSkew      = 30 * time.Second
 	defaultTokenSize = 8 << 10
 
+	defaultIntrospectEvery = 5 * time.Minute // open sessions of introspected tokens
+
 	defaultHSTS = "max-age=31536000"
 
 	defaultDrain = 30 * time.Second // of the Shutdown of a server that Harden has seen

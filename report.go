@@ -2,6 +2,7 @@ package wssecure
 
 import (
 	"crypto/fips140"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -119,6 +120,9 @@ func (c *core) keysNotice(n token.Notice) {
 	e := Event{Kind: EventKeysRefreshed, Time: time.Now().UTC(), Hint: quote.Cut(n.URL, quote.Value), Count: int64(n.Keys)}
 	if n.Kind == token.Failed {
 		e.Kind, e.Err = EventKeysFailed, n.Err
+		if m, ok := errors.AsType[*token.Mismatch](n.Err); ok {
+			e.Seen, e.Wanted = m.Seen, m.Wanted
+		}
 	}
 	c.audit.emit(e, c.hooks)
 }

@@ -37,12 +37,13 @@ type Session struct {
 	from     facts
 	opened   time.Time
 
-	mu       sync.Mutex
-	wire     *wire.Conn
-	leases   []store.Release
-	lease    [1]store.Release // where the leases begin: most sessions have one
-	nonce    string           // withdrawn when the 101 never comes
-	released bool
+	mu        sync.Mutex
+	wire      *wire.Conn
+	leases    []store.Release
+	rechecked [2]*recheckGroup // that the session is in
+	lease     [1]store.Release // where the leases begin: most sessions have one
+	nonce     string           // withdrawn when the 101 never comes
+	released  bool
 
 	cause    atomic.Pointer[cause]
 	running  atomic.Bool // the 101 is out
@@ -272,9 +273,10 @@ func (s *Session) release() {
 // unlist takes the session out of the registry and hands over its leases, once.
 func (s *Session) unlist() []store.Release {
 	s.mu.Lock()
-	leases, again := s.leases, s.released
-	s.leases, s.released = nil, true
+	leases, groups, again := s.leases, s.rechecked, s.released
+	s.leases, s.rechecked, s.released = nil, [2]*recheckGroup{}, true
 	s.mu.Unlock()
+	s.leaveRechecks(groups)
 	if !again {
 		s.core.live.Remove(s)
 	}
@@ -291,6 +293,7 @@ func (s *Session) attach(c *wire.Conn) {
 		c.Finish(int(ended.code), ended.text)
 		return
 	}
+	s.followRechecks()
 	l := s.policy.limits
 	c.SetLifetime(time.Now().Add(l.Lifetime - time.Duration(rand.Int64N(int64(l.Lifetime/10)+1))))
 	s.armExpiry(c)

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,17 +48,26 @@ func JWKS(url, issuer, audience string, opts ...TokenOption) Verifier {
 	return v
 }
 
-// AnyOf joins verifiers of several issuers. A JWT goes to the verifier of its
-// issuer alone, so that keys are never shared between issuers (RFC 8725 section
-// 3.8); any other token goes to those without an issuer, in order.
-func AnyOf(v ...Verifier) Verifier { return newAnyOf(v) }
+// OIDC is JWKS with the place of the keys taken from the issuer's metadata (OpenID
+// Connect Discovery 1.0 section 4), which is read again daily. issuer is the iss
+// of the tokens, byte by byte. Like JWKS it judges access tokens; ID tokens are
+// for the client that asked for them, see [AllowIDToken]. An issuer that is down
+// at start is asked until it answers; meanwhile handshakes get 503.
+func OIDC(issuer, audience string, opts ...TokenOption) Verifier {
+	v := newTokenVerifier("OIDC", issuer, audience, opts)
+	v.build(func(r token.Rules) (judge, error) {
+		return token.NewOIDC(v.settings.client, r, v.wrap, v.notify)
+	})
+	return v
+}
 
-// A TokenOption adjusts how StaticKeys and JWKS judge a token.
+// A TokenOption adjusts how a verifier judges tokens.
 type TokenOption func(*tokenSettings)
 
 type tokenSettings struct {
 	rules  token.Rules
 	client *http.Client
+	holes  []hole
 	faults []error
 }
 
@@ -118,12 +127,26 @@ func AllowIDToken() TokenOption {
 	return func(s *tokenSettings) { s.rules.AllowID = true }
 }
 
-// Tenants serves the tenants ids of an issuer whose URL has {tenantid} in it.
+// Tenants serves the tenants ids of an issuer whose URL has {tenantid} in it, as
+// Microsoft Entra's. With OIDC each tenant has metadata and keys of its own.
 func Tenants(ids ...string) TokenOption {
 	return func(s *tokenSettings) { s.rules.Tenants = append([]string{}, ids...) }
 }
 
-// HTTPClient fetches keys through a copy of c; its redirects are not followed
+// InsecureAnyAudience accepts tokens that were issued for others: whoever is sent
+// one by a user of the same issuer can show it here. Name an audience where the
+// issuer can give one.
+func InsecureAnyAudience(why string) TokenOption {
+	return func(s *tokenSettings) {
+		if strings.TrimSpace(why) == "" {
+			s.faults = append(s.faults, configError("InsecureAnyAudience", "the reason is empty; say why in a few words"))
+		}
+		s.rules.AnyAudience = true
+		s.holes = append(s.holes, hole{"InsecureAnyAudience", why})
+	}
+}
+
+// HTTPClient fetches keys, metadata and answers through a copy of c; its redirects are not followed
 // and its time is capped all the same.
 func HTTPClient(c *http.Client) TokenOption {
 	return func(s *tokenSettings) {
@@ -141,6 +164,7 @@ type ownVerifier interface {
 	size() int
 	boundsItself() bool     // no function of the application is called
 	known(text string) bool // verified before: no signature work
+	holes() []hole
 	ready() error
 	attach(c *core)
 	detach(c *core)
@@ -158,6 +182,8 @@ type judge interface {
 type tokenVerifier struct {
 	settings tokenSettings
 	judge    judge
+	opaque   bool         // judges tokens of no issuer that could be read from them
+	again    *recheckRule // open sessions are asked about again
 
 	mu        sync.Mutex
 	observers []*core
@@ -226,13 +252,20 @@ func tokenRejection(err error) *Rejection {
 	return &Rejection{Reason: reason, Err: err}
 }
 
+func (v *tokenVerifier) holes() []hole          { return v.settings.holes }
 func (v *tokenVerifier) faults() []error        { return v.settings.faults }
 func (v *tokenVerifier) boundsItself() bool     { return true }
 func (v *tokenVerifier) size() int              { return v.settings.rules.MaxSize }
 func (v *tokenVerifier) known(text string) bool { return v.judge != nil && v.judge.Known(text) }
 
-// issuers are the values of iss that v judges: one, or one for each tenant.
-func (v *tokenVerifier) issuers() []string { return v.settings.rules.Issuers() }
+// issuers are the values of iss that v judges: one, or one for each tenant, and
+// none where a token does not say whose it is.
+func (v *tokenVerifier) issuers() []string {
+	if v.opaque {
+		return nil
+	}
+	return v.settings.rules.Issuers()
+}
 
 func (v *tokenVerifier) ready() error {
 	if v.judge == nil {
@@ -267,104 +300,5 @@ func (v *tokenVerifier) notify(n token.Notice) {
 	v.mu.Unlock()
 	for _, c := range observers {
 		c.keysNotice(n)
-	}
-}
-
-// anyOf chooses by issuer before any key is touched.
-type anyOf struct {
-	byIssuer  map[string]*tokenVerifier
-	own       []*tokenVerifier
-	opaque    []Verifier
-	all       []Verifier
-	mistakes  []error
-	tokenSize int
-}
-
-func newAnyOf(list []Verifier) *anyOf {
-	a := &anyOf{byIssuer: map[string]*tokenVerifier{}, all: list, tokenSize: defaultTokenSize}
-	if len(list) == 0 {
-		a.mistakes = append(a.mistakes, configError("AnyOf", "the list is empty; pass the verifiers to join"))
-	}
-	for _, v := range list {
-		a.add(v)
-	}
-	return a
-}
-
-func (a *anyOf) add(v Verifier) {
-	switch v := v.(type) {
-	case nil:
-		a.mistakes = append(a.mistakes, configError("AnyOf", "a verifier is nil; remove it"))
-	case *tokenVerifier:
-		a.mistakes = append(a.mistakes, v.faults()...)
-		a.tokenSize = max(a.tokenSize, v.size())
-		a.own = append(a.own, v)
-		for _, issuer := range v.issuers() {
-			if other := a.byIssuer[issuer]; other != nil && other != v {
-				a.mistakes = append(a.mistakes, configError("AnyOf", "issuer "+strconv.Quote(issuer)+" has two verifiers; merge them"))
-				return
-			}
-			a.byIssuer[issuer] = v
-		}
-	case *anyOf:
-		a.mistakes = append(a.mistakes, configError("AnyOf", "holds another AnyOf; list its verifiers here"))
-	default:
-		a.opaque = append(a.opaque, v)
-	}
-}
-
-func (a *anyOf) Verify(ctx context.Context, text string) (*Identity, error) {
-	if v := a.of(text); v != nil {
-		return v.Verify(ctx, text)
-	}
-	err := error(ReasonTokenInvalid)
-	for _, v := range a.opaque {
-		id, failed := v.Verify(ctx, text)
-		if failed == nil {
-			return id, nil
-		}
-		err = failed
-		if reason := asRejection(failed, ReasonUnavailable).Reason; reason != ReasonTokenInvalid && reason != ReasonTokenForged {
-			break
-		}
-	}
-	return nil, asRejection(err, ReasonUnavailable)
-}
-
-func (a *anyOf) of(text string) *tokenVerifier {
-	issuer, ok := token.PeekIssuer(text, a.tokenSize)
-	if !ok {
-		return nil
-	}
-	return a.byIssuer[issuer]
-}
-
-func (a *anyOf) faults() []error { return a.mistakes }
-func (a *anyOf) size() int       { return a.tokenSize }
-
-func (a *anyOf) boundsItself() bool { return len(a.opaque) == 0 }
-
-func (a *anyOf) known(text string) bool {
-	v := a.of(text)
-	return v != nil && v.known(text)
-}
-
-func (a *anyOf) ready() error {
-	var errs []error
-	for _, v := range a.own {
-		errs = append(errs, v.ready())
-	}
-	return errors.Join(errs...)
-}
-
-func (a *anyOf) attach(c *core) {
-	for _, v := range a.own {
-		v.attach(c)
-	}
-}
-
-func (a *anyOf) detach(c *core) {
-	for _, v := range a.own {
-		v.detach(c)
 	}
 }

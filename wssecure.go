@@ -86,6 +86,7 @@ type policy struct {
 	claims        []claimRule
 	level         authLevel
 	clientCAs     *x509.CertPool
+	recheck       *recheckRule
 	custom        []customCheck
 	needsToken    []string
 	challenges    map[Reason][]string
@@ -149,6 +150,7 @@ type core struct {
 	floodEvents    minuteSample
 	storeEvents    minuteSample
 	badTokens      *badTokens
+	rechecks       rechecks
 	hinted         [hintCount]atomic.Bool
 
 	mu          sync.Mutex

@@ -39,6 +39,9 @@ type Issuer struct {
 	fault   Fault
 	body    []byte // served instead of the keys
 	fetches int
+	active  map[string]map[string]any // what introspection says, by token
+	answer  []byte                    // said instead
+	asked   int
 	done    chan struct{} // closed when the test ends: frees hanging requests
 }
 

@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// Fault is one way in which a key server fails.
+// Fault is one way in which an issuer's server fails.
 type Fault int
 
 // Faults of an Issuer's Handler.
@@ -24,11 +24,13 @@ const (
 const KeysPath = "/jwks.json"
 
 // Handler serves the JWKS at /jwks.json and the OpenID Connect metadata at /.well-known/openid-configuration, with an
-// issuer and a jwks_uri that are right when URL is where the handler is served. Faults concern both.
+// issuer and a jwks_uri that are right when URL is where the handler is served, and introspection at /introspect. Faults
+// concern all three.
 func (i *Issuer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+KeysPath, i.faulty(i.serveKeys))
 	mux.Handle("GET /.well-known/openid-configuration", i.faulty(i.serveMetadata))
+	mux.Handle("POST "+IntrospectionPath, i.faulty(i.serveIntrospection))
 	mux.HandleFunc("GET /moved", i.serveKeys)
 	return mux
 }
@@ -57,8 +59,11 @@ func (i *Issuer) Fetches() int {
 func (i *Issuer) faulty(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.mu.Lock()
-		if r.URL.Path == KeysPath {
+		switch r.URL.Path {
+		case KeysPath:
 			i.fetches++
+		case IntrospectionPath:
+			i.asked++
 		}
 		fault := i.fault
 		i.mu.Unlock()

@@ -19,3 +19,10 @@ func HeadersHeld[T any](v *Verifier[T]) (n int) {
 	}
 	return n
 }
+
+// RefusedHeld returns how many refusals v remembers.
+func RefusedHeld[T any](v *Introspector[T]) int {
+	v.refused.mu.Lock()
+	defer v.refused.mu.Unlock()
+	return len(v.refused.m)
+}
