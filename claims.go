@@ -92,9 +92,14 @@ func (a *attempt) checkClaims() error {
 	return nil
 }
 
-// lacking is checkScopes and checkClaims for a session whose identity changes:
-// the reason of the condition that id does not meet, "" when it meets all.
+// lacking is checkAuthLevel, checkScopes and checkClaims for a session whose
+// identity changes: the reason of the condition that id does not meet, "" when it
+// meets all. How long ago the person logged in counted at the handshake: asked
+// again, it would end every session at that age.
 func (p *policy) lacking(id *Identity) Reason {
+	if len(p.level.acr) > 0 && !slices.Contains(p.level.acr, id.ACR) {
+		return ReasonAuthLevel
+	}
 	for _, want := range p.scopes {
 		if !slices.Contains(id.Scopes, want) {
 			return ReasonScope

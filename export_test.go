@@ -26,3 +26,6 @@ func Without(g *Guard, check string) *Guard {
 func WrapStore(g *Guard, wrap func(store.Store) store.Store) {
 	g.core.store = wrap(g.core.store)
 }
+
+// HolesOf counts the protections that g's options have removed.
+func HolesOf(g *Guard) int { return len(g.policy.holes) }

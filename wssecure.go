@@ -5,7 +5,7 @@
 //
 //	guard, err := wssecure.New(
 //		wssecure.AllowOrigins("https://app.example.com"),
-//		wssecure.RequireToken(wssecure.JWKS(jwksURL, issuer, "chat")),
+//		wssecure.RequireToken(wssecure.OIDC("https://id.example.com", "chat")),
 //	)
 //	if err != nil {
 //		log.Fatal(err) // every configuration mistake at once
