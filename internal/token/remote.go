@@ -150,6 +150,10 @@ func (r *remote) wait(ctx context.Context, done <-chan struct{}) error {
 func (r *remote) fetchable(kid string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	// The fetch that brought it may have ended since the caller looked.
+	if keys := r.current(time.Now()); keys != nil && keys.byID[kid] != nil {
+		return true
+	}
 	if r.wanted != nil {
 		return r.wanted.kid == kid
 	}
