@@ -166,6 +166,10 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if c.finishing {
 		return nil
 	}
+	c.out.deadline = t
+	if c.out.own { // it waits for the end of that frame
+		return nil
+	}
 	return c.raw.SetWriteDeadline(t)
 }
 

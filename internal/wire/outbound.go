@@ -36,6 +36,10 @@ type outbound struct {
 
 	ping       bool   // due at the next boundary
 	closeFrame []byte // likewise
+
+	deadline time.Time // the library's
+	own      bool      // a frame of the wire's own is on its way: the deadline is not for it
+	failed   bool      // and did not get through: the peer is gone
 }
 
 // atBoundary tells whether the bytes on the wire end with a whole frame.
@@ -280,5 +284,20 @@ func (c *Conn) sendDue() {
 		}
 	}
 	c.counters.OutFrames++
-	c.send(nil, frame, c.clock()) // an error is kept in torn
+	c.sendOwn(frame) // an error is kept in torn
+}
+
+// sendOwn writes a frame of the wire's own. The library's deadline is not for
+// it: many set one for each message, and it has passed when the next ping is due.
+func (c *Conn) sendOwn(frame []byte) {
+	o := &c.out
+	o.own = true
+	if !o.deadline.IsZero() {
+		c.raw.SetWriteDeadline(time.Time{})
+	}
+	_, err := c.send(nil, frame, c.clock())
+	o.own, o.failed = false, err != nil
+	if !o.deadline.IsZero() && !c.finishing {
+		c.raw.SetWriteDeadline(o.deadline)
+	}
 }

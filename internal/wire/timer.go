@@ -84,6 +84,9 @@ func (c *Conn) tick() {
 		c.writing = true
 		c.passTurn()
 	}
+	if w.over == 0 && c.out.failed && !c.finishing { // a library that does not read would never learn it
+		w.over = c.goneBy()
+	}
 	c.mu.Unlock()
 	if w.over != 0 {
 		c.end(w.over)

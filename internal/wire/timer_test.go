@@ -1,8 +1,10 @@
 package wire_test
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -388,5 +390,63 @@ func TestLibraryDeadlines(t *testing.T) {
 				t.Errorf("ended by %d", v)
 			}
 		})
+	})
+	t.Run("W-30 a deadline that has passed is not for the wire's own frames", func(t *testing.T) {
+		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
+			go io.Copy(io.Discard, s.conn)                            // the library reads
+			s.conn.SetWriteDeadline(time.Now().Add(10 * time.Second)) // as gorilla does for each message
+			go s.conn.Write(plain(fin|opText, []byte("hello")))
+			buf := make([]byte, 100)
+			for _, want := range []byte{fin | opText, fin | opPing, fin | opPing} {
+				if n, err := peer.Read(buf); err != nil || buf[0] != want {
+					t.Fatalf("%x, %v; want a frame %x", buf[:n], err, want)
+				}
+				if want == fin|opPing {
+					peer.Write(masked(fin|opPong, nil))
+				}
+			}
+			if _, err := s.conn.Write(plain(fin|opText, nil)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the library's deadline is gone: %v", err)
+			}
+		})
+		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
+			go io.Copy(io.Discard, s.conn)
+			s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+			time.Sleep(2 * time.Second)
+			go s.conn.Finish(3000, "why")
+			buf := make([]byte, 100)
+			if n, err := peer.Read(buf); err != nil || string(buf[:n]) != string(plain(fin|opClose, []byte("\x0b\xb8why"))) {
+				t.Errorf("%x, %v; want the close frame", buf[:n], err)
+			}
+		})
+	})
+	t.Run("W-30 a deadline that the library sets during a ping waits for its end", func(t *testing.T) {
+		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
+			go io.Copy(io.Discard, s.conn)
+			time.Sleep(29 * time.Second) // the ping waits for its peer
+			s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+			time.Sleep(2 * time.Second)
+			buf := make([]byte, 100)
+			if n, err := peer.Read(buf); err != nil || buf[0] != fin|opPing {
+				t.Fatalf("%x, %v; want the ping", buf[:n], err)
+			}
+			synctest.Wait()
+			if _, err := s.conn.Write(plain(fin|opText, nil)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the library's deadline is lost: %v", err)
+			}
+		})
+	})
+}
+
+// A peer that is gone is found out by the ping, also when the library does not
+// read: it would hold its session for a day.
+func TestPingThatFailsEndsTheSession(t *testing.T) {
+	bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
+		peer.Close()
+		start := time.Now()
+		<-s.done
+		if v, took := s.violation(), time.Since(start); v != wire.PeerGone || took > time.Minute {
+			t.Errorf("ended by %d after %v, want PeerGone within a minute", v, took)
+		}
 	})
 }
