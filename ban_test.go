@@ -269,6 +269,25 @@ func TestVerifiedTokenPassesABan(t *testing.T) {
 
 // L-23: a session that ended for what only an attacker sends counts as a refused
 // handshake of its address and Origin does.
+// A ban must not free an attacker with an account from the rate of handshakes.
+func TestKnownTokenUnderABanHasARate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newTokenGate(t, quiet, wssecure.RequireScopes("chat"))
+		own := bearer(g.issuer.Token("mallory")) // without the scope
+		wantAnswer(t, g.knock(attacker, own), 403, wssecure.ReasonScope)
+		banned(t, g, attacker)
+		for range 300 {
+			wantAnswer(t, g.knock(attacker, own), 403, wssecure.ReasonScope)
+		}
+		a := g.knock(attacker, own)
+		wantAnswer(t, a, 429, wssecure.ReasonRate)
+		wantRetry(t, a, "1")
+		good := bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"scope": "chat"})))
+		wantAnswer(t, g.knock("203.0.113.10", good), 101, "")
+		wantAnswer(t, g.knock(attacker, good), 101, "") // another's budget is untouched
+	})
+}
+
 func TestSessionFailuresBan(t *testing.T) {
 	s := wssecuretest.NewFixture(t, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(5), time.Minute))
 	for i := range 6 {

@@ -364,7 +364,7 @@ func (a *attempt) judgeAddress(v *store.Verdict) error {
 	switch v.Refused {
 	case store.Banned:
 		if own, ok := a.policy.verifier.(ownVerifier); ok && a.creds.text != "" && own.known(a.creds.text) {
-			return nil
+			return a.checkKnownToken()
 		}
 		a.retryAfter = v.RetryAfter
 		return a.refuseSaying(ReasonBanned, func(a *attempt) (seen, wanted string) {
@@ -378,6 +378,25 @@ func (a *attempt) judgeAddress(v *store.Verdict) error {
 		})
 	}
 	return nil
+}
+
+// checkKnownToken gives a token that passes a ban the rate of an address to
+// itself: the address is asked for no tokens while it is banned, and whoever has
+// an account could get banned on purpose to knock without a limit.
+func (a *attempt) checkKnownToken() error {
+	rule := &a.policy.addressRate
+	adm := newAdmission()
+	defer adm.free()
+	adm.admit(store.Admit{Key: store.Custom("known-token", a.creds.text), Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
+	if err := adm.do(a); err != nil {
+		return err
+	}
+	v := &adm.admits[0].Verdict
+	if v.Refused == store.None {
+		return nil
+	}
+	a.retryAfter = v.RetryAfter
+	return a.refuse(ReasonRate, "a token of a banned address", "fewer handshakes")
 }
 
 // returnAddressTokens gives back what one tier took when the other refused.
