@@ -214,6 +214,9 @@ func (a *attempt) judgeAdmission(b *admission) error {
 	var worst *store.Admit
 	for i := range b.admits[:b.n] {
 		admit := &b.admits[i]
+		if admit.Verdict.Refused == store.Banned && admit.Key.Kind == store.KeyNetwork && a.trusted.Contains(a.client) {
+			continue // TrustNetworks exempts from bans, not from revocation
+		}
 		if rank(admit.Verdict.Refused) > 0 && (worst == nil || rank(admit.Verdict.Refused) < rank(worst.Verdict.Refused)) {
 			worst = admit
 		}

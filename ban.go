@@ -70,26 +70,35 @@ func (g *Guard) Unban(ctx context.Context, t Target) error {
 	if err := g.core.mark(ctx, store.Mark{Key: key, Kind: store.MarkUnban}); err != nil {
 		return err
 	}
+	if also, ok := alsoBanned(t); ok {
+		if err := g.core.mark(ctx, store.Mark{Key: also, Kind: store.MarkUnban}); err != nil {
+			return err
+		}
+	}
 	g.core.audit.emit(Event{Kind: EventUnbanned, Time: time.Now().UTC(), By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
 	return nil
 }
 
-// bannable gives the key of a ban: a network that is one client as the guard
-// counts it is that client.
+// bannable gives the key of a ban that the operator sets. A network is always
+// banned as one, never as the address that failures ban: that ban spares a token
+// which was verified before, this one spares nobody.
 func bannable(t Target) (store.Key, error) {
 	if err := t.valid(); err != nil {
 		return store.Key{}, err
 	}
-	switch t.kind {
-	case targetSubject:
-		return t.key(), nil
-	case targetNetwork:
-		if bucket := clientip.Bucket(t.prefix.Addr()); bucket == t.prefix.Masked() {
-			return store.Address(bucket), nil
-		}
-		return t.key(), nil
+	if t.kind != targetSubject && t.kind != targetNetwork {
+		return store.Key{}, errors.New("wssecure: only a Subject or a Network can be banned; use Revoke")
 	}
-	return store.Key{}, errors.New("wssecure: only a Subject or a Network can be banned; use Revoke")
+	return t.key(), nil
+}
+
+// alsoBanned is the key under which failures may have banned the same client.
+func alsoBanned(t Target) (key store.Key, ok bool) {
+	if t.kind != targetNetwork {
+		return key, false
+	}
+	bucket := clientip.Bucket(t.prefix.Addr())
+	return store.Address(bucket), bucket == t.prefix.Masked()
 }
 
 // countFailure charges what only an attacker causes, and bans who causes it too

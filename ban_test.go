@@ -345,6 +345,36 @@ func TestBanAndUnban(t *testing.T) {
 			wantAnswer(t, g.knock(row.in, good(g, "alice")), 101, "")
 		})
 	}
+	banRow(t, "L-43 without L-41: a verified token does not help", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		known := good(g, "alice")
+		wantAnswer(t, g.knock(attacker, known), 101, "")
+		for _, network := range []string{attacker + "/32", "203.0.113.0/24"} {
+			target := wssecure.Network(netip.MustParsePrefix(network))
+			if err := g.guard.Ban(ctx, target, time.Minute, "why"); err != nil {
+				t.Fatal(err)
+			}
+			wantAnswer(t, g.knock(attacker, known), 403, wssecure.ReasonBanned)
+			if err := g.guard.Unban(ctx, target); err != nil {
+				t.Fatal(err)
+			}
+			wantAnswer(t, g.knock(attacker, known), 101, "")
+		}
+	})
+	banRow(t, "L-43 L-44 a trusted network is spared, but not of a revocation", func(t *testing.T) {
+		g := newTokenGate(t, quiet, wssecure.TrustNetworks("the office", "203.0.113.0/24"))
+		all := wssecure.Network(netip.MustParsePrefix("203.0.113.0/24"))
+		old := good(g, "alice")
+		if err := g.guard.Ban(ctx, all, time.Hour, "why"); err != nil {
+			t.Fatal(err)
+		}
+		wantAnswer(t, g.knock(attacker, old), 101, "")
+		time.Sleep(time.Second)
+		if _, err := g.guard.Revoke(ctx, all, "why"); err != nil {
+			t.Fatal(err)
+		}
+		wantAnswer(t, g.knock(attacker, old), 401, "token-invalid")
+	})
 	banRow(t, "L-43 L-47 subject: after its token, on every route, open sessions live on", func(t *testing.T) {
 		g := newTokenGate(t, stay)
 		child, err := g.guard.With(wssecure.LimitConns(wssecure.BySubject(), 5))

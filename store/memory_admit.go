@@ -91,6 +91,9 @@ func (m *Memory) standing(a *Admit, r *record, t int64) (Refusal, time.Duration)
 		end = max(end, e)
 		revoked = revoked || before && a.Key.Kind == KeyNetwork
 	}
+	if revoked && a.Key.Kind == KeyNetwork {
+		return Revoked, 0 // its question is the mark: the address has asked for the ban already
+	}
 	if end > t {
 		return Banned, time.Duration(end - t)
 	}
