@@ -59,22 +59,22 @@ func (b *admission) do(a *attempt) error {
 	}
 	if err := a.store.Do(a.r.Context(), ops...); err != nil {
 		b.failed = true
-		return a.storeFailed(err)
+		return unavailable(err)
 	}
 	for i := range b.admits[:b.n] {
 		if err := b.admits[i].Err; err != nil {
-			return a.storeFailed(err)
+			return unavailable(err)
 		}
 	}
 	if b.claims && b.claim.Err != nil {
-		return a.storeFailed(b.claim.Err)
+		return unavailable(b.claim.Err)
 	}
 	return nil
 }
 
-func (a *attempt) storeFailed(err error) error {
-	a.finding.err = err
-	return ReasonUnavailable
+// unavailable refuses for a store that could not decide.
+func unavailable(err error) error {
+	return &Rejection{Reason: ReasonUnavailable, Err: err}
 }
 
 // quietly runs one operation that nobody waits for an answer of.
@@ -190,8 +190,7 @@ func (a *attempt) fillCustom(b *admission, lease func(store.Key, string, int) st
 func (a *attempt) callKey(k Key) (value string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.finding.err = fmt.Errorf("the function of ByFunc(%q) panicked: %v", k.name, p)
-			err = ReasonInternal
+			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("the function of ByFunc(%q) panicked: %v", k.name, p)}
 		}
 	}()
 	return k.fn(a.handshake()), nil

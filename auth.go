@@ -230,8 +230,7 @@ func (a *attempt) checkToken() error {
 		return err
 	}
 	if id == nil || id.Subject == "" {
-		a.finding.err = errors.New("the verifier returned no identity with a subject")
-		return ReasonInternal
+		return &Rejection{Reason: ReasonInternal, Err: errors.New("the verifier returned no identity with a subject")}
 	}
 	if !id.Expiry.IsZero() && !time.Now().Before(id.Expiry.Add(id.skew)) {
 		return a.refuse(ReasonTokenExpired, id.Expiry.UTC().Format(time.RFC3339), "an expiry ahead")

@@ -46,16 +46,14 @@ func (a *attempt) prepare() (http.ResponseWriter, http.Hijacker, context.Context
 	inner := innermost(a.w)
 	hijacker, ok := inner.(http.Hijacker)
 	if !ok {
-		a.finding.err = fmt.Errorf("the writer %T %w", inner, errNoHijack)
-		return nil, nil, nil, ReasonInternal
+		return nil, nil, nil, &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("the writer %T %w", inner, errNoHijack)}
 	}
 	ctx, err := a.sessionContext()
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if a.r.Context().Err() != nil {
-		a.finding.err = a.r.Context().Err()
-		return nil, nil, nil, ReasonUnavailable
+		return nil, nil, nil, &Rejection{Reason: ReasonUnavailable, Err: a.r.Context().Err()}
 	}
 	if err := a.session.err(); err != nil {
 		return nil, nil, nil, err
@@ -74,13 +72,11 @@ func (a *attempt) sessionContext() (ctx context.Context, err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			a.finding.err = fmt.Errorf("the function of SetContext panicked: %v", p)
-			ctx, err = nil, ReasonInternal
+			ctx, err = nil, &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("the function of SetContext panicked: %v", p)}
 		}
 	}()
 	if ctx = a.policy.context(a.session.ctx, a.handshake()); ctx == nil {
-		a.finding.err = errors.New("the function of SetContext returned nil")
-		return nil, ReasonInternal
+		return nil, &Rejection{Reason: ReasonInternal, Err: errors.New("the function of SetContext returned nil")}
 	}
 	return ctx, nil
 }
@@ -88,8 +84,7 @@ func (a *attempt) sessionContext() (ctx context.Context, err error) {
 // handOn gives the upgrade to a handler with a library of its own.
 func (a *attempt) handOn(next http.Handler) {
 	if len(a.policy.onMessage)+len(a.policy.onSend) > 0 {
-		a.finding.err = errNeedsConn
-		a.reject(ReasonInternal)
+		a.reject(&Rejection{Reason: ReasonInternal, Err: errNeedsConn})
 		return
 	}
 	inner, hijacker, ctx, err := a.prepare()

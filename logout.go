@@ -163,10 +163,10 @@ func (a *attempt) endLogin(g *Guard, c *token.Claims) error {
 	ctx := context.WithoutCancel(a.r.Context())
 	claim := store.Claim{Space: store.SpaceLogout, Value: store.TokenID(c.Issuer, c.TokenID).ID, TTL: time.Until(c.Expiry.Add(longestSkew))}
 	if err := a.store.Do(ctx, &claim); err != nil {
-		return a.storeFailed(err)
+		return unavailable(err)
 	}
 	if claim.Err != nil {
-		return a.storeFailed(claim.Err)
+		return unavailable(claim.Err)
 	}
 	if !claim.First {
 		return a.refuse(ReasonTokenInvalid, "a logout token used before", "a jti of its own")
@@ -174,7 +174,7 @@ func (a *attempt) endLogin(g *Guard, c *token.Claims) error {
 	if _, err := g.Revoke(ctx, logoutTarget(c), "back-channel logout"); err != nil {
 		// The issuer will come again with this very token.
 		a.quietly(&store.Claim{Space: claim.Space, Value: claim.Value})
-		return a.storeFailed(err)
+		return unavailable(err)
 	}
 	return nil
 }

@@ -323,17 +323,14 @@ func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver 
 func (a *attempt) judge() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.finding.err = fmt.Errorf("check %s panicked: %v", a.check, p)
-			err = ReasonInternal
+			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("check %s panicked: %v", a.check, p)}
 		}
 	}()
 	if !a.locate() {
-		a.finding.err = errNoAddress
-		return ReasonInternal
+		return &Rejection{Reason: ReasonInternal, Err: errNoAddress}
 	}
 	if _, inner := SessionFrom(a.r.Context()); inner || isAdmitted(a.w) {
-		a.finding.err = errNested
-		return ReasonInternal
+		return &Rejection{Reason: ReasonInternal, Err: errNested}
 	}
 	return a.run()
 }
