@@ -109,17 +109,20 @@ func RequireToken(v Verifier, from ...Source) Option {
 		}
 		d.verifier, d.sources = v, from
 		d.anonymous = false
-		d.fill("InsecureAllowAnonymous", "InsecureFromQuery", "InsecureFromCookie")
+		d.fill("InsecureAllowAnonymous")
+		d.fill(tokenHoles...)
 		for _, s := range from {
 			d.addSource(s)
 		}
-		d.fill("InsecureAnyAudience")
 		if own, ok := v.(ownVerifier); ok {
 			d.faults = append(d.faults, own.faults()...)
 			d.holes = append(slices.Clip(d.holes), own.holes()...)
 		}
 	}
 }
+
+// tokenHoles come and go with the verifier and the sources.
+var tokenHoles = []string{"InsecureFromQuery", "InsecureFromCookie", "InsecureAnyAudience"}
 
 // InsecureAllowAnonymous admits handshakes without any credential.
 func InsecureAllowAnonymous(why string) Option {
@@ -128,7 +131,7 @@ func InsecureAllowAnonymous(why string) Option {
 			d.anonymous = true
 			if d.child && !d.given["RequireToken"] {
 				d.verifier, d.sources = nil, nil
-				d.fill("InsecureAnyAudience")
+				d.fill(tokenHoles...)
 			}
 		}
 	}

@@ -266,14 +266,14 @@ func TestIntrospectedSessions(t *testing.T) {
 	const every = 5 * time.Minute
 	t.Run("A-65 inactive later", func(t *testing.T) {
 		byIntrospection(t, func(t *testing.T, s *timed) {
-			start, text := time.Now(), s.issuer.Opaque("alice", lasting())
+			text := s.issuer.Opaque("alice", lasting())
 			p := listen(s.open(text), true)
 			time.Sleep(20 * every)
 			synctest.Wait()
 			if n := s.issuer.Introspections(); n < 20 || n > 24 {
 				t.Errorf("%d requests in 20 intervals", n)
 			}
-			start = time.Now()
+			start := time.Now()
 			s.issuer.SetActive(text, nil)
 			p.wantEnd(t, start, 3000, "revoked", 0, every*11/10)
 			if r := sendHandshake(t, s.dial(), freshHandshake(text)); r.Status != 401 {

@@ -14,7 +14,7 @@ func TestRecordsOfOneHash(t *testing.T) {
 	for _, gone := range keys {
 		s := &shard{records: map[limit.Hash]*record{}}
 		for _, k := range keys {
-			if s.record(7, k) != s.record(7, k) {
+			if first := s.record(7, k); s.record(7, k) != first {
 				t.Fatalf("%v has two records", k)
 			}
 		}
