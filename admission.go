@@ -196,18 +196,6 @@ func (a *attempt) callKey(k Key) (value string, err error) {
 	return k.fn(a.handshake()), nil
 }
 
-// nonceName is what a Sec-WebSocket-Key is remembered as: with the credential,
-// so that nobody can spend another's nonce, else with the address.
-func (a *attempt) nonceName() string {
-	if a.identity == nil {
-		return string(a.nonce[:]) + a.client.String()
-	}
-	if a.identity.content != "" {
-		return string(a.nonce[:]) + a.identity.content
-	}
-	return string(a.nonce[:]) + a.identity.prepared().subject.ID
-}
-
 // judgeAdmission gives the verdict that is earliest in the order of checks.
 func (a *attempt) judgeAdmission(b *admission) error {
 	var worst *store.Admit
@@ -292,10 +280,6 @@ func (a *attempt) undoAdmission(b *admission) {
 	if b.claims && b.claim.First && b.claim.Err == nil {
 		a.withdrawNonce(b.claim.Value)
 	}
-}
-
-func (c *core) withdrawNonce(value string) {
-	c.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: value})
 }
 
 // funcRule is a rule by function, its rate and its cap together, and its bans.

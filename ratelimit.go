@@ -127,24 +127,6 @@ func keyLabel(k Key) string {
 	return k.name
 }
 
-// LimitReplay is for how long a Sec-WebSocket-Key is remembered after its 101,
-// with the credential or without one the address, and refused when it comes
-// again: 5 minutes unless given.
-func LimitReplay(window time.Duration) Option {
-	return func(d *draft) {
-		if !d.processWide("LimitReplay") {
-			return
-		}
-		switch {
-		case window == 0:
-			d.fault("LimitReplay", "0s remembers nothing; use 1s or more")
-		case window < time.Second:
-			d.fault("LimitReplay", "%s is too short; use 1s or more", window)
-		}
-		d.replayWindow = window
-	}
-}
-
 // TrustProxies believes what the proxies in the networks prefixes say of the
 // client: its address in header, and by X-Forwarded-Proto whether it uses TLS.
 // header is the one header that they set: "X-Forwarded-For", "Forwarded" or one

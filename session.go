@@ -253,15 +253,6 @@ func (s *Session) discard() {
 	s.core.sessions.leave()
 }
 
-// withdrawNonce forgets the key of a handshake that never had its 101, before
-// its place is free: whoever tries again with it must not find it used.
-func (s *Session) withdrawNonce() {
-	if s.nonce != "" {
-		s.core.withdrawNonce(s.nonce)
-		s.nonce = ""
-	}
-}
-
 // release takes the session out of the registry and gives its leases back, once.
 func (s *Session) release() {
 	leases := s.unlist()
