@@ -123,21 +123,32 @@ func (a *attempt) reserve() error {
 }
 
 func (a *attempt) fillAdmission(b *admission) error {
+	if err := a.fillKeys(b); err != nil {
+		return err
+	}
+	b.claims = true
+	b.claim = store.Claim{Space: store.SpaceHandshakeKey, Value: a.nonceName(), TTL: a.policy.replayWindow}
+	return nil
+}
+
+// fillKeys asks for rates, caps and marks of who connects.
+func (a *attempt) fillKeys(b *admission) error {
 	p, s := a.policy, a.session
 	lease := func(k store.Key, bucket string, most int) store.Admit {
 		return store.Admit{Key: k, Bucket: bucket, Cap: most, Node: a.node, Conn: s.conn, Hold: p.limits.Lifetime}
 	}
-	if id := a.identity; id != nil {
-		a.fillIdentity(b, id, lease)
-	} else if !a.trusted.Contains(a.client) {
+	switch exempt := a.trusted.Contains(a.client); {
+	case a.identity != nil:
+		a.fillIdentity(b, a.identity, lease)
+	case a.late:
+		if !exempt {
+			b.admit(lease(a.lateKey(), "late", lateConnsPerAddress))
+		}
+		return nil // rules by function are asked with the token
+	case !exempt:
 		b.admit(lease(a.address.narrow, p.addressCap.bucket, p.addressCap.n))
 	}
-	if err := a.fillCustom(b, lease); err != nil {
-		return err
-	}
-	b.claims = true
-	b.claim = store.Claim{Space: store.SpaceHandshakeKey, Value: a.nonceName(), TTL: p.replayWindow}
-	return nil
+	return a.fillCustom(b, lease)
 }
 
 func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key, string, int) store.Admit) {
@@ -211,7 +222,7 @@ func (a *attempt) judgeAdmission(b *admission) error {
 	switch {
 	case worst != nil:
 		return a.judgeRefused(worst)
-	case !b.claim.First:
+	case b.claims && !b.claim.First:
 		a.check = "key-replay"
 		return a.refuse(ReasonKeyReplay, "a Sec-WebSocket-Key used before", "a fresh one")
 	}

@@ -29,6 +29,9 @@ func (a *attempt) checkClientCert() error {
 		a.finding.err = err
 		return a.refuse(ReasonForbidden, "client certificate of "+leaf.Subject.String(), "one that RequireClientCert's pool vouches for")
 	}
+	if a.late {
+		return nil // the token, when it comes, says who connects
+	}
 	if a.identity == nil {
 		a.identity = identityOfCert(leaf)
 		return nil

@@ -87,6 +87,8 @@ func TestConfigurationErrors(t *testing.T) {
 		{"G-33", withToken(wssecure.RequireScopes("chat read")), `RequireScopes: "chat read" contains a blank; pass "chat", "read"`},
 		{"G-34", anybody(wssecure.RequireScopes("chat")), `RequireScopes: no token to read them from; add RequireToken`},
 		{"G-35", withToken(wssecure.RequireClaim("role")), `RequireClaim: "role" has no values; name those that admit`},
+		{"G-74", withToken(wssecure.AllowLateToken(0)), `AllowLateToken: 0s is out of range; use 1s to 1m0s`},
+		{"G-75", anybody(wssecure.AllowLateToken(time.Second)), `AllowLateToken: no verifier to ask; add RequireToken`},
 		{"G-36", withToken(wssecure.RequireAuthLevel(0, "mfa")), `RequireAuthLevel: a maximum age of 0s admits nobody; use 1s or more`},
 		{"G-37", opts{wssecure.RequireClientCert(nil)}, `RequireClientCert: the pool is nil; pass the CA certificates of your clients`},
 		{"G-38", anybody(wssecure.RequireCheck("tenant", nil)), `RequireCheck: the function of "tenant" is nil; pass a Check`},

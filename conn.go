@@ -193,7 +193,7 @@ func (c *Conn) fill(p []byte, r io.Reader) ([]byte, error) {
 	if p == nil {
 		p = []byte{} // an empty message is not nil: nil is a dropped one
 	}
-	most := int(c.session.policy.limits.MessageSize)
+	most := int(c.session.messageSize())
 	for {
 		if len(p) > most {
 			return nil, &Rejection{Reason: ReasonMessageSize}

@@ -18,6 +18,7 @@ type cause struct {
 	by        By
 	code      StatusCode // 0: no close frame, the connection is cut
 	text      string
+	again     bool // the same bad token failed within the last minute
 }
 
 // causeDone is that of user code which returned without an error.
@@ -198,7 +199,7 @@ func wireReason(v wire.Violation) Reason {
 func (s *Session) reportClosed() {
 	reason := s.cause.Load().rejection.Reason
 	s.core.audit.count(EventClosed, reason)
-	if verdicts[reason].fails == failYes {
+	if verdicts[reason].fails == failYes && !s.cause.Load().again {
 		s.core.chargeFailure(s.policy, failureBy{client: s.client, origin: s.origin, identity: s.Identity(), reason: reason})
 	}
 	if s.core.audit.wanted(reason.level(), s.policy.hooks) {

@@ -24,6 +24,7 @@ type EventKind string
 const (
 	EventRefused        EventKind = "handshake.refused"
 	EventOpened         EventKind = "session.opened"
+	EventRenewed        EventKind = "session.renewed" // its credential was replaced, or came late
 	EventClosed         EventKind = "session.closed"
 	EventMessageRefused EventKind = "message.refused"
 	EventRevoked        EventKind = "revoked"

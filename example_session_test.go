@@ -1,6 +1,7 @@
 package wssecure_test
 
 import (
+	"context"
 	"log"
 	"net/http"
 	"time"
@@ -20,6 +21,41 @@ func ExampleGuard_LogoutHandler() {
 	}
 	http.Handle("/ws", guard.ConnHandler(chat))
 	http.Handle("/logout", guard.LogoutHandler("web", "ios"))
+}
+
+// graphql-ws sends its credential in the payload of connection_init.
+func ExampleAllowLateToken() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "graphql")),
+		wssecure.AllowSubprotocols("graphql-transport-ws"),
+		wssecure.AllowLateToken(10*time.Second), // a session without its token ends then
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	type connectionInit struct {
+		Type    string `json:"type"`
+		Payload struct {
+			Token string `json:"token"`
+		} `json:"payload"`
+	}
+	http.Handle("/graphql", guard.ConnHandler(func(ctx context.Context, c *wssecure.Conn) error {
+		first, err := wssecure.ReadJSON[connectionInit](ctx, c)
+		if err != nil {
+			return err
+		}
+		if first.Type != "connection_init" {
+			return wssecure.ReasonForbidden
+		}
+		if err := c.Session().Authenticate(ctx, first.Payload.Token); err != nil {
+			return err // the session has ended, with its close code
+		}
+		if err := wssecure.WriteJSON(ctx, c, map[string]string{"type": "connection_ack"}); err != nil {
+			return err
+		}
+		return chat(ctx, c) // c.Identity() is known from here on
+	}))
 }
 
 // Money moves only for who has just shown a second factor; everything else on

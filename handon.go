@@ -186,6 +186,9 @@ func earlyBytes(brw *bufio.ReadWriter) []byte {
 func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn {
 	s := a.session
 	limits := a.policy.wire
+	if a.late {
+		limits = a.policy.lateWire
+	}
 	limits.Deflate = a.deflate
 	a.switched = true
 	conn := wire.New(raw, early, limits, head, (*owner)(s))
@@ -193,6 +196,9 @@ func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn 
 		s.markOpen()
 	}
 	s.attach(conn)
+	if a.late && s.late.Load() == nil {
+		conn.SetLimits(a.policy.wire) // the token has come meanwhile
+	}
 	if head == nil && s.err() == nil {
 		conn.Start()
 	}

@@ -73,6 +73,7 @@ type attempt struct {
 	public   *Handshake // for functions of the application
 	address  addressKeys
 
+	late       bool // the token may come later
 	reserved   bool // holds a place of the process
 	switched   bool // the connection is the session's
 	retryAfter time.Duration
@@ -275,6 +276,9 @@ func (a *attempt) overAllowedTransport() bool { return a.secure || a.local || a.
 
 // checkCustom asks the application's own checks, in the order they were given.
 func (a *attempt) checkCustom() error {
+	if a.late {
+		return nil // asked when there is an identity
+	}
 	for i := range a.policy.custom {
 		c := &a.policy.custom[i]
 		a.check = c.name

@@ -68,6 +68,11 @@ const (
 
 	defaultHSTS = "max-age=31536000"
 
+	lateMessageSize     = 8 << 10
+	lateMessages        = 10
+	lateBytes           = 512 << 10
+	lateConnsPerAddress = 64
+
 	defaultDrain = 30 * time.Second // of the Shutdown of a server that Harden has seen
 	serveDrain   = 20 * time.Second // of Serve: with the notice below what orchestrators grant, 30 s
 	drainNotice  = 3 * time.Second  // in which load balancers see Ready fail
@@ -161,6 +166,7 @@ func (d *draft) finish() {
 	d.finishOrigins()
 	d.finishAuth()
 	d.finishLimits()
+	d.finishLateToken()
 	d.finishHeaders()
 	d.finishTLS()
 	d.finishHandshake()

@@ -137,6 +137,9 @@ type recheckGroup struct {
 // followRechecks puts the session into the groups of its identity, and out of
 // those of an identity that it had before.
 func (s *Session) followRechecks() {
+	if s.Identity() == nil {
+		return // a late token, if one comes, brings its own
+	}
 	now := s.joinRechecks()
 	s.mu.Lock()
 	old := now

@@ -133,6 +133,9 @@ func (s *Session) issuedBefore(t Target) bool {
 		return true
 	}
 	id := s.Identity()
+	if l := s.late.Load(); id == nil && l != nil {
+		id = l.identity.Load() // about to be its
+	}
 	if id == nil || id.IssuedAt.IsZero() {
 		return true
 	}

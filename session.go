@@ -30,6 +30,7 @@ type Session struct {
 	origin originTrust
 
 	identity atomic.Pointer[Identity]
+	late     atomic.Pointer[lateness] // nil unless its token is still to come
 	request  RequestInfo
 	url      url.URL
 	ctx      context.Context
@@ -171,6 +172,9 @@ func (a *attempt) openSession() {
 		found.Subject, found.Token, found.OIDCSession = keys.subject.ID, keys.token.ID, keys.oidc.ID
 	}
 	a.session = s
+	if a.late {
+		a.awaitToken(s)
+	}
 	a.sessions.enter() // until it is closed or given back
 	a.live.Add(s, found)
 }
@@ -223,13 +227,18 @@ func pathValues(r *http.Request) map[string]string {
 
 // hold keeps what the admission has won, to give it back at the end.
 func (s *Session) hold(b *admission) {
-	s.leases = s.lease[:0]
+	s.leases = s.leasesOf(b)
+	s.nonce = b.claim.Value
+}
+
+func (s *Session) leasesOf(b *admission) []store.Release {
+	leases := s.lease[:0]
 	for i := range b.admits[:b.n] {
 		if admit := &b.admits[i]; admit.Cap > 0 {
-			s.leases = append(s.leases, store.Release{Key: admit.Key, Node: s.core.node, Conn: s.conn})
+			leases = append(leases, store.Release{Key: admit.Key, Node: s.core.node, Conn: s.conn})
 		}
 	}
-	s.nonce = b.claim.Value
+	return leases
 }
 
 // abandon gives everything back that an attempt without a 101 has taken.
@@ -266,6 +275,7 @@ func (s *Session) unlist() []store.Release {
 	s.mu.Lock()
 	leases, groups, again := s.leases, s.rechecked, s.released
 	s.leases, s.rechecked, s.released = nil, [2]*recheckGroup{}, true
+	s.stopLateness()
 	s.mu.Unlock()
 	s.leaveRechecks(groups)
 	if !again {
@@ -279,6 +289,7 @@ func (s *Session) unlist() []store.Release {
 func (s *Session) attach(c *wire.Conn) {
 	s.mu.Lock()
 	s.wire = c
+	s.startLateness()
 	s.mu.Unlock()
 	if ended := s.cause.Load(); ended != nil {
 		c.Finish(int(ended.code), ended.text)

@@ -85,6 +85,7 @@ type policy struct {
 	scopes        []string
 	claims        []claimRule
 	level         authLevel
+	lateToken     time.Duration
 	clientCAs     *x509.CertPool
 	recheck       *recheckRule
 	custom        []customCheck
@@ -111,6 +112,7 @@ type policy struct {
 	ping      time.Duration
 	types     []MessageType
 	wire      wire.Limits
+	lateWire  wire.Limits // until a late token has come
 	onMessage []Filter
 	onSend    []Filter
 	context   func(context.Context, *Handshake) context.Context
