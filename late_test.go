@@ -383,6 +383,22 @@ func TestLateTokenSwaps(t *testing.T) {
 			eventually(t, func() bool { return s.Guard.Stats().Open == 0 })
 		}
 	})
+	t.Run("S-34 SetRecheck", func(t *testing.T) {
+		var asked atomic.Int32
+		gone := wssecure.SetRecheck(time.Minute, func(_ context.Context, id *wssecure.Identity) error {
+			asked.Add(1)
+			return wssecure.ReasonForbidden
+		})
+		inTime(t, latecomer, func(t *testing.T, s *timed) {
+			start := time.Now()
+			p := listen(s.open(""), true)
+			send(t, p.Conn, text("auth "+s.issuer.Token("alice")))
+			p.wantEnd(t, start, 3003, "forbidden", 54*time.Second, time.Minute)
+			if asked.Load() != 1 {
+				t.Errorf("asked %d times", asked.Load())
+			}
+		}, late(), gone)
+	})
 	t.Run("S-34 rules by function", func(t *testing.T) {
 		bySubject := wssecure.ByFunc("who", func(h *wssecure.Handshake) string { return h.Identity.Subject })
 		s := lateServer(t, wssecure.LimitConns(bySubject, 1))

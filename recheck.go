@@ -152,9 +152,6 @@ func (s *Session) followRechecks() {
 
 func (s *Session) joinRechecks() (groups [2]*recheckGroup) {
 	id := s.Identity()
-	if id == nil {
-		return groups
-	}
 	if rule := s.policy.recheck; rule != nil {
 		groups[0] = s.core.joinRecheck(rule, id)
 	}
