@@ -32,8 +32,9 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 	a.running.enter()
 	started := false
 	defer func() {
-		if !started { // or middleware's Hijack has panicked
+		if !started {
 			a.running.leave()
+			a.acceptPanicked(d, recover())
 		}
 	}()
 	ws, err := websocket.Accept(d, d.request(), a.acceptOptions())
@@ -65,6 +66,22 @@ func (a *attempt) acceptFailed(d *door, err error) {
 		return
 	}
 	d.conn.Close()
+}
+
+// acceptPanicked tells of a handshake whose connection middleware would not give
+// without a panic, which goes on to net/http.
+func (a *attempt) acceptPanicked(d *door, p any) {
+	switch {
+	case p == nil:
+		return
+	case d.conn != nil:
+		d.conn.Close()
+	default:
+		a.finding.err = fmt.Errorf("the upgrade panicked: %v", p)
+		a.abandon()
+		a.report(ReasonInternal)
+	}
+	panic(p)
 }
 
 func (a *attempt) acceptOptions() *websocket.AcceptOptions {

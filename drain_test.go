@@ -147,6 +147,10 @@ func TestShutdownForgetsFailedHandshakes(t *testing.T) {
 				if err := s.guard.Shutdown(ctx); err != nil {
 					t.Error(err)
 				}
+				synctest.Wait()
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				oneEvent(t, s.events, wssecure.EventRefused)
 			})
 		})
 	}
