@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/store"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -215,6 +216,28 @@ func TestRecheck(t *testing.T) {
 				t.Errorf("cut after %v", took)
 			}
 		})
+	})
+	t.Run("S-48 a revocation that this node was not told of", func(t *testing.T) {
+		a := &asking{}
+		inTime(t, wssecuretest.Echo, func(t *testing.T, s *timed) {
+			var shared store.Store
+			wssecure.WrapStore(s.guard, func(own store.Store) store.Store {
+				shared = own
+				return own
+			})
+			start := time.Now()
+			alice := listen(s.open(s.issuer.Sign("ES256", s.issuer.Claims("alice", lasting()))), true)
+			bob := listen(s.open(s.issuer.Sign("ES256", s.issuer.Claims("bob", lasting()))), true)
+			if err := shared.Do(t.Context(), &store.Mark{Key: store.Subject(s.issuer.URL, "alice"), Kind: store.MarkRevoke, Why: "elsewhere"}); err != nil {
+				t.Fatal(err)
+			}
+			alice.wantEnd(t, start, 3000, "revoked", recheckEvery*9/10, recheckEvery)
+			time.Sleep(recheckEvery)
+			leave(bob)
+			if bob.code != 0 {
+				t.Errorf("another subject: ended with %d %s", bob.code, bob.reason)
+			}
+		}, wssecure.SetRecheck(recheckEvery, a.ask))
 	})
 	t.Run("With replaces it", func(t *testing.T) {
 		outer, inner := &asking{}, &asking{}
