@@ -18,12 +18,14 @@ const mostAdmits = 16
 
 // admission is the batch of one handshake against the store.
 type admission struct {
-	admits [mostAdmits]store.Admit
-	n      int
-	claim  store.Claim
-	claims bool
-	ops    [mostAdmits + 1]store.Op
-	failed bool
+	admits  [mostAdmits]store.Admit
+	n       int
+	claim   store.Claim
+	claims  bool
+	ticket  store.Redeem
+	redeems bool
+	ops     [mostAdmits + 2]store.Op
+	failed  bool
 }
 
 // admissions are used again. They are large, and most of a flood is refused
@@ -40,6 +42,7 @@ func (b *admission) free() {
 	}
 	clear(b.admits[:b.n])
 	b.n, b.claim, b.claims = 0, store.Claim{}, false
+	b.ticket, b.redeems = store.Redeem{}, false
 	admissions.Put(b)
 }
 
@@ -48,7 +51,10 @@ func (b *admission) admit(a store.Admit) {
 	b.n++
 }
 
-// do runs the batch; what the store could not decide refuses.
+func (b *admission) redeem(r store.Redeem) { b.ticket, b.redeems = r, true }
+
+// do runs the batch; what the store could not decide refuses, but a ticket that
+// is only read: that is for the token's place.
 func (b *admission) do(a *attempt) error {
 	ops := b.ops[:0]
 	for i := range b.admits[:b.n] {
@@ -56,6 +62,9 @@ func (b *admission) do(a *attempt) error {
 	}
 	if b.claims {
 		ops = append(ops, &b.claim)
+	}
+	if b.redeems {
+		ops = append(ops, &b.ticket)
 	}
 	if err := a.store.Do(a.r.Context(), ops...); err != nil {
 		b.failed = true
@@ -68,6 +77,9 @@ func (b *admission) do(a *attempt) error {
 	}
 	if b.claims && b.claim.Err != nil {
 		return unavailable(b.claim.Err)
+	}
+	if b.redeems && !b.ticket.Keep && b.ticket.Err != nil {
+		return a.storeFailed(b.ticket.Err)
 	}
 	return nil
 }
@@ -106,6 +118,9 @@ func (a *attempt) checkAdmission() error {
 	}
 	if err == nil {
 		a.session.hold(b)
+		if b.redeems {
+			a.session.ticket = a.ticket.redeemed()
+		}
 		return nil
 	}
 	a.undoAdmission(b)
@@ -128,6 +143,9 @@ func (a *attempt) fillAdmission(b *admission) error {
 	}
 	b.claims = true
 	b.claim = store.Claim{Space: store.SpaceHandshakeKey, Value: a.nonceName(), TTL: a.policy.replayWindow}
+	if a.creds.ticket && a.identity != nil {
+		b.redeem(store.Redeem{Ticket: a.creds.text})
+	}
 	return nil
 }
 
@@ -225,6 +243,9 @@ func (a *attempt) judgeAdmission(b *admission) error {
 	case b.claims && !b.claim.First:
 		a.check = "key-replay"
 		return a.refuse(ReasonKeyReplay, "a Sec-WebSocket-Key used before", "a fresh one")
+	case b.redeems && !b.ticket.OK:
+		a.check = "token"
+		return a.refuseUnknownTicket("a ticket that another handshake has spent meanwhile")
 	}
 	return nil
 }
@@ -273,7 +294,7 @@ func keyWord(k store.Key) string {
 }
 
 // undoAdmission gives back what a refused batch has taken. The subject's rate
-// stays charged.
+// stays charged, and a ticket whose fate is unknown counts as used.
 func (a *attempt) undoAdmission(b *admission) {
 	for i := range b.admits[:b.n] {
 		admit := b.admits[i]
@@ -290,6 +311,9 @@ func (a *attempt) undoAdmission(b *admission) {
 	}
 	if b.claims && b.claim.First && b.claim.Err == nil {
 		a.withdrawNonce(b.claim.Value)
+	}
+	if b.redeems && !b.failed && b.ticket.OK && b.ticket.Err == nil {
+		a.putBack(a.ticket.redeemed())
 	}
 }
 

@@ -44,6 +44,11 @@ type identityKeys struct {
 	subject, token, oidc store.Key
 }
 
+// expired says whether id is past its Expiry and what its verifier grants beyond.
+func (id *Identity) expired(now time.Time) bool {
+	return !id.Expiry.IsZero() && !now.Before(id.Expiry.Add(id.skew))
+}
+
 func (id *Identity) prepared() *identityKeys {
 	if id.keys != nil {
 		return id.keys
@@ -107,7 +112,7 @@ func RequireToken(v Verifier, from ...Source) Option {
 		if len(from) == 0 {
 			from = []Source{FromBearer(), FromSubprotocol()}
 		}
-		d.verifier, d.sources = v, from
+		d.verifier, d.verifierName, d.sources = v, "", from
 		d.anonymous = false
 		d.fill("InsecureAllowAnonymous")
 		d.fill(tokenHoles...)
@@ -213,33 +218,40 @@ func (a *attempt) checkCredential() error {
 	return a.refuse(ReasonCredential, a.creds.fault, "one credential")
 }
 
-// checkToken asks the verifier.
+// checkToken asks the verifier, or for a ticket the store.
 func (a *attempt) checkToken() error {
-	p := a.policy
-	if p.verifier == nil || a.comesLate() {
+	if a.policy.verifier == nil || a.comesLate() {
 		return nil
 	}
-	text := a.creds.text
-	if text == "" {
-		return a.refuseSaying(ReasonTokenMissing, func(a *attempt) (seen, wanted string) {
-			return a.creds.elsewhere(a), "a token in " + a.policy.sourceNames()
-		})
-	}
-	if len(text) > p.tokenSize {
-		return a.refuse(ReasonTokenInvalid, fmt.Sprintf("%d bytes", len(text)), fmt.Sprintf("at most %d", p.tokenSize))
-	}
-	id, err := a.verify(text)
+	id, err := a.identify()
 	if err != nil {
 		return err
 	}
 	if id == nil || id.Subject == "" {
 		return &Rejection{Reason: ReasonInternal, Err: errors.New("the verifier returned no identity with a subject")}
 	}
-	if !id.Expiry.IsZero() && !time.Now().Before(id.Expiry.Add(id.skew)) {
+	if id.expired(time.Now()) {
 		return a.refuse(ReasonTokenExpired, id.Expiry.UTC().Format(time.RFC3339), "an expiry ahead")
 	}
 	a.identity = id
 	return nil
+}
+
+// identify turns the credential into whom it stands for.
+func (a *attempt) identify() (*Identity, error) {
+	if a.creds.ticket {
+		return a.checkTicket()
+	}
+	text := a.creds.text
+	if text == "" {
+		return nil, a.refuseSaying(ReasonTokenMissing, func(a *attempt) (seen, wanted string) {
+			return a.creds.elsewhere(a), "a token in " + a.policy.sourceNames()
+		})
+	}
+	if most := a.policy.tokenSize; len(text) > most {
+		return nil, a.refuse(ReasonTokenInvalid, fmt.Sprintf("%d bytes", len(text)), fmt.Sprintf("at most %d", most))
+	}
+	return a.verify(text)
 }
 
 // verify calls the verifier: ours directly, since they bound themselves, the

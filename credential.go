@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,8 +12,8 @@ import (
 )
 
 // A Source is a place where a handshake may carry its credential. What a page
-// has to put there on purpose is explicit: Authorization and the subprotocol
-// list. What a browser or a proxy adds by itself is ambient: a header, a query
+// has to put there on purpose is explicit: Authorization, the subprotocol list,
+// a ticket. What a browser or a proxy adds by itself is ambient: a header, a query
 // parameter, a cookie. The explicit credential beats the ambient one, and a
 // header or query parameter beats a cookie; the weaker one is then ignored. Two
 // of the same strength are refused (RFC 6750 section 2).
@@ -32,6 +33,7 @@ const (
 	sourceHeader
 	sourceQuery
 	sourceCookie
+	sourceTicket
 )
 
 const defaultMarker = "bearer"
@@ -158,9 +160,11 @@ func (d *draft) finishSources() {
 // overlaps reports whether two sources read the same place: each credential
 // there would count as two.
 func (s Source) overlaps(other Source) bool {
-	return s.kind == other.kind && s.name == other.name &&
+	return (s.kind == other.kind || s.inQuery() && other.inQuery()) && s.name == other.name &&
 		(s.kind != sourceSubprotocol || slices.ContainsFunc(s.markers, func(m string) bool { return slices.Contains(other.markers, m) }))
 }
+
+func (s Source) inQuery() bool { return s.kind == sourceQuery || s.kind == sourceTicket }
 
 func (s Source) label() string {
 	if s.name != "" {
@@ -190,8 +194,19 @@ func (p *policy) sourceNames() string {
 type credentials struct {
 	explicit int    // explicit credentials, whatever their form
 	text     string // the one that decides
+	ticket   bool   // it is a ticket, and not for the verifier
 	marker   string // the marker before it, when it is a subprotocol
 	fault    string // why it is none by its form; never the text itself
+}
+
+// name is what a table may know the credential by: a ticket is a secret as long
+// as it is good, and nothing keeps its text.
+func (c *credentials) name() string {
+	if !c.ticket {
+		return c.text
+	}
+	sum := sha256.Sum256([]byte("wssecure ticket name:" + c.text))
+	return string(sum[:])
 }
 
 // read looks into every source, strongest first, and sets a.offered to the
@@ -204,6 +219,8 @@ func (c *credentials) read(a *attempt, names []string) {
 			c.readBearer(a.r.Header[headerAuth])
 		case sourceSubprotocol:
 			a.offered = c.readSubprotocol(s, a.offered)
+		case sourceTicket:
+			c.readTicket(queryValues(a.r.URL.RawQuery, s.name))
 		}
 	}
 	if c.explicit > 1 && c.fault == "" {
@@ -262,6 +279,15 @@ func (c *credentials) readSubprotocol(s *Source, names []string) []string {
 		i--
 	}
 	return names
+}
+
+// readTicket counts even an empty one: presence decides, the form is for the
+// token's step to judge.
+func (c *credentials) readTicket(values []string) {
+	for _, text := range values {
+		c.explicit++
+		c.text, c.ticket = text, true
+	}
 }
 
 // readAmbient reads the sources of one rank and reports whether one held
@@ -351,7 +377,7 @@ func (c *credentials) elsewhere(a *attempt) string {
 			return "the header " + s.name + " from a peer that is no trusted proxy"
 		}
 	}
-	for _, name := range []string{"access_token", "token", "jwt", "auth"} {
+	for _, name := range []string{"access_token", "token", "jwt", "auth", ticketParameter} {
 		if len(queryValues(a.r.URL.RawQuery, name)) > 0 {
 			return "the query parameter " + name + ", which no source reads"
 		}

@@ -363,6 +363,8 @@ func TestSourceFaults(t *testing.T) {
 		{`FromBearer: the source is given twice`, []wssecure.Source{wssecure.FromBearer(), wssecure.FromBearer()}},
 		{`FromSubprotocol: the source is given twice`, []wssecure.Source{wssecure.FromSubprotocol(), wssecure.FromSubprotocol("t", "bearer")}},
 		{`InsecureFromCookie: "__Host-sid" is given twice`, []wssecure.Source{wssecure.FromCookie("__Host-sid"), wssecure.InsecureFromCookie("__Host-sid", "test")}},
+		{`FromTicket: "ticket" is given twice; keep one`, []wssecure.Source{wssecure.FromTicket(), wssecure.FromTicket()}},
+		{`FromTicket: "ticket" is given twice; keep one`, []wssecure.Source{wssecure.InsecureFromQuery("ticket", "test"), wssecure.FromTicket()}},
 		{`RequireToken: a source is empty`, []wssecure.Source{{}}},
 	} {
 		wantFault(t, row.want, origins, issuer.Option(row.from...))

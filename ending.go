@@ -133,7 +133,7 @@ func (o *owner) Finished() {
 	}
 	opened := s.running.Load()
 	if !opened {
-		s.withdrawNonce()
+		s.takeBack()
 	}
 	s.release()
 	s.core.open.Add(-1)

@@ -160,6 +160,36 @@ func ExampleVerifierFunc() {
 	// Output: true <nil>
 }
 
+// A page swaps its token for a ticket with fetch, then connects with
+// new WebSocket("wss://ws.example.com/ws?ticket=" + ticket).
+func ExampleGuard_TicketHandler() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat"), wssecure.FromBearer(), wssecure.FromTicket()),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/ws", guard.ConnHandler(chat))
+	mux.Handle("/ticket", guard.TicketHandler())
+}
+
+// A backend that knows its user puts a ticket into the page that it serves.
+func ExampleGuard_IssueTicket() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat"), wssecure.FromBearer(), wssecure.FromTicket()),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	user := &wssecure.Identity{Issuer: exampleIssuer, Subject: "alice", IssuedAt: time.Now()}
+	ticket, err := guard.IssueTicket(context.Background(), user, wssecure.TicketFor{Origin: "https://app.example.com", Path: "/ws"})
+	fmt.Println(len(ticket), err)
+	// Output: 43 <nil>
+}
+
 func ExampleRequireCheck() {
 	_, err := wssecure.New(
 		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),

@@ -68,6 +68,9 @@ type attempt struct {
 	chosen   string   // the subprotocol of AllowSubprotocols
 	deflate  bool     // a sound offer of permessage-deflate under AllowCompression
 	creds    credentials
+	ticket   shown
+	post     bool   // to an endpoint of the guard, no handshake
+	reader   string // the listed Origin whose page may read the answer of a POST
 	identity *Identity
 	session  *Session
 	public   *Handshake // for functions of the application

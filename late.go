@@ -71,7 +71,7 @@ type lateness struct {
 // comesLate reports whether the token may come later. A POST for a ticket has no
 // session that could wait for it.
 func (a *attempt) comesLate() bool {
-	a.late = a.policy.lateToken > 0 && a.session == nil && a.creds.text == "" && a.r.Method == http.MethodGet
+	a.late = a.policy.lateToken > 0 && a.session == nil && a.creds.text == "" && !a.creds.ticket && a.r.Method == http.MethodGet
 	return a.late
 }
 

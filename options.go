@@ -65,6 +65,7 @@ const (
 	defaultTokenSize = 8 << 10
 
 	defaultIntrospectEvery = 5 * time.Minute // open sessions of introspected tokens
+	defaultTicket          = 30 * time.Second
 
 	defaultHSTS = "max-age=31536000"
 

@@ -260,7 +260,7 @@ func (a *attempt) checkMissingOrigin() error {
 	case p.clientCAs != nil && a.hasClientCert() && !a.looksLikeBrowser():
 		return nil
 	}
-	return a.refuse(ReasonOriginMissing, "", "an Origin, or a credential in Authorization or the subprotocol")
+	return a.refuse(ReasonOriginMissing, "", "an Origin, or a credential in Authorization, the subprotocol or a ticket")
 }
 
 func (a *attempt) looksLikeBrowser() bool {
@@ -299,8 +299,10 @@ func (a *attempt) checkFetchMetadata() error {
 		return a.refuse(ReasonFetchMetadata, "a Sec-Fetch header twice", "each at most once")
 	}
 	if len(mode) == 1 {
-		switch mode[0] {
-		case "navigate", "no-cors", "cors", "same-origin":
+		switch fetched := mode[0] == "cors" || mode[0] == "same-origin"; {
+		case a.post && !fetched:
+			return a.refuse(ReasonFetchMetadata, "Sec-Fetch-Mode: "+mode[0], "cors or same-origin")
+		case !a.post && (fetched || mode[0] == "navigate" || mode[0] == "no-cors"):
 			return a.refuse(ReasonFetchMetadata, "Sec-Fetch-Mode: "+mode[0], "websocket")
 		}
 	}

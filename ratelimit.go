@@ -317,8 +317,9 @@ func (a *attempt) refuseFull() error {
 }
 
 // checkRate asks whether the client's address is banned or over its budget. A
-// banned address with a token that was verified before passes: whoever shares
-// an address with an attacker keeps its access.
+// banned address with a token that was verified before, or a ticket for one,
+// passes: whoever shares an address with an attacker keeps its access. The ticket
+// is read here, since the store is asked anyway, and judged in the token's place.
 func (a *attempt) checkRate() error {
 	if a.trusted.Contains(a.client) {
 		return nil
@@ -330,8 +331,14 @@ func (a *attempt) checkRate() error {
 	if a.address.wide.Prefix.IsValid() {
 		adm.admit(store.Admit{Key: a.address.wide, Bucket: rule.bucket, Rate: a.policy.wideRate, N: 1})
 	}
+	if a.showsTicket() {
+		adm.redeem(store.Redeem{Ticket: a.creds.text, Keep: true})
+	}
 	if err := adm.do(a); err != nil {
 		return err
+	}
+	if adm.redeems {
+		a.ticket.asked, a.ticket.read = true, adm.ticket
 	}
 	for i := range adm.admits[:adm.n] {
 		if err := a.judgeAddress(&adm.admits[i].Verdict); err != nil {
@@ -345,7 +352,7 @@ func (a *attempt) checkRate() error {
 func (a *attempt) judgeAddress(v *store.Verdict) error {
 	switch v.Refused {
 	case store.Banned:
-		if own, ok := a.policy.verifier.(ownVerifier); ok && a.creds.text != "" && own.known(a.creds.text) {
+		if a.isKnown() {
 			return a.checkKnownToken()
 		}
 		a.retryAfter = v.RetryAfter
@@ -362,6 +369,14 @@ func (a *attempt) judgeAddress(v *store.Verdict) error {
 	return nil
 }
 
+func (a *attempt) isKnown() bool {
+	if a.creds.ticket {
+		return a.ticket.read.OK
+	}
+	own, ok := a.policy.verifier.(ownVerifier)
+	return ok && a.creds.text != "" && own.known(a.creds.text)
+}
+
 // checkKnownToken gives a token that passes a ban the rate of an address to
 // itself: the address is asked for no tokens while it is banned, and whoever has
 // an account could get banned on purpose to knock without a limit.
@@ -369,7 +384,7 @@ func (a *attempt) checkKnownToken() error {
 	rule := &a.policy.addressRate
 	adm := newAdmission()
 	defer adm.free()
-	adm.admit(store.Admit{Key: store.Custom("known-token", a.creds.text), Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
+	adm.admit(store.Admit{Key: store.Custom("known-token", a.creds.name()), Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
 	if err := adm.do(a); err != nil {
 		return err
 	}

@@ -88,6 +88,18 @@ func (a *attempt) answer(rejection *Rejection) {
 		status = reason.Status()
 	}
 	a.status = status
+	h := a.strictHeaders()
+	h[headerContentType] = valuesProblem
+	h[headerConnection] = valuesClose
+	a.statusHeaders(h, rejection)
+	// Errors mean a writer without deadlines: net/http's own timeouts hold then.
+	_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(bodyDeadline))
+	a.w.WriteHeader(status)
+	a.writeProblem(reason.public(), status)
+}
+
+// strictHeaders are those of every answer that is the guard's own.
+func (a *attempt) strictHeaders() http.Header {
 	if pages := pagesAround(a.w); pages != nil {
 		pages.silent = true
 	}
@@ -98,13 +110,8 @@ func (a *attempt) answer(rejection *Rejection) {
 	h[headerFrame] = valuesDeny
 	h[headerSniff] = valuesNoSniff
 	h[headerCache] = valuesNoStore
-	h[headerContentType] = valuesProblem
-	h[headerConnection] = valuesClose
-	a.statusHeaders(h, rejection)
-	// Errors mean a writer without deadlines: net/http's own timeouts hold then.
-	_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(bodyDeadline))
-	a.w.WriteHeader(status)
-	a.writeProblem(reason.public(), status)
+	a.corsHeaders(h)
+	return h
 }
 
 // statusHeaders adds what the status or reason asks for.
@@ -112,6 +119,9 @@ func (a *attempt) statusHeaders(h http.Header, rejection *Rejection) {
 	switch {
 	case a.status == http.StatusMethodNotAllowed:
 		h[headerAllow] = valuesGet
+		if a.post {
+			h[headerAllow] = valuesPost
+		}
 	case a.status == http.StatusUpgradeRequired:
 		h[headerConnection] = valuesCloseUpgrade
 		h[headerUpgrade] = valuesWebsocket

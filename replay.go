@@ -40,11 +40,16 @@ func (c *core) withdrawNonce(value string) {
 	c.quietly(&store.Claim{Space: store.SpaceHandshakeKey, Value: value})
 }
 
-// withdrawNonce forgets the key of a handshake that never had its 101, before
-// its place is free: whoever tries again with it must not find it used.
-func (s *Session) withdrawNonce() {
+// takeBack forgets the key of a handshake that never had its 101 and makes its
+// ticket good again, before its place is free: whoever tries again must not find
+// them used.
+func (s *Session) takeBack() {
 	if s.nonce != "" {
 		s.core.withdrawNonce(s.nonce)
 		s.nonce = ""
+	}
+	if s.ticket != nil {
+		s.core.putBack(s.ticket)
+		s.ticket = nil
 	}
 }

@@ -44,6 +44,7 @@ type Session struct {
 	rechecked [2]*recheckGroup // that the session is in
 	lease     [1]store.Release // where the leases begin: most sessions have one
 	nonce     string           // withdrawn when the 101 never comes
+	ticket    *redeemed        // put back when the 101 never comes
 	released  bool
 
 	cause    atomic.Pointer[cause]
@@ -199,7 +200,7 @@ func (a *attempt) cleanURL() url.URL {
 	u := *a.r.URL
 	u.User = nil
 	for i := range a.policy.sources {
-		if s := &a.policy.sources[i]; s.kind == sourceQuery {
+		if s := &a.policy.sources[i]; s.inQuery() {
 			r := http.Request{URL: &u}
 			stripQuery(&r, s.name)
 			u = *r.URL
@@ -257,7 +258,7 @@ func (s *Session) discard() {
 		return
 	}
 	s.cancel(context.Canceled)
-	s.withdrawNonce()
+	s.takeBack()
 	s.release()
 	s.core.sessions.leave()
 }
@@ -319,6 +320,7 @@ func (s *Session) armExpiry(c *wire.Conn) {
 // markOpen says that the 101 is on its way: from here on there is a session.
 func (s *Session) markOpen() {
 	s.opened = time.Now()
+	s.ticket = nil
 	s.running.Store(true)
 	s.core.audit.count(EventOpened, "")
 	if s.core.audit.wanted(info, s.policy.hooks) {

@@ -23,7 +23,7 @@ func (a *attempt) strip() *http.Request {
 			stripBearer(header)
 		case sourceHeader:
 			delete(header, s.name)
-		case sourceQuery:
+		case sourceQuery, sourceTicket:
 			stripQuery(out, s.name)
 		case sourceCookie:
 			stripCookie(header, s.name)

@@ -79,6 +79,7 @@ type policy struct {
 
 	verifier      Verifier
 	verifierCalls *calls
+	verifierName  string // what tickets know it by
 	sources       []Source
 	anonymous     bool
 	tokenSize     int
@@ -157,6 +158,7 @@ type core struct {
 
 	mu          sync.Mutex
 	verifiers   []ownVerifier
+	named       []Verifier // the application's own, by their place
 	clientPools []*x509.CertPool
 }
 
@@ -209,6 +211,9 @@ func (c *core) adopt(p *policy) {
 	p.verifierCalls = new(calls)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if p.verifier != nil && p.verifierName == "" {
+		p.verifierName = c.nameOf(p.verifier)
+	}
 	if own, ok := p.verifier.(ownVerifier); ok && !slices.Contains(c.verifiers, own) {
 		c.verifiers = append(c.verifiers, own)
 		own.attach(c)

@@ -1,0 +1,226 @@
+package wssecure
+
+import (
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/origin"
+)
+
+// This file is the door of the guard's own endpoints, which a page asks with
+// fetch before or beside its socket: a POST goes through the very checks of a
+// handshake, from the transport to those of the application.
+
+// TicketHandler swaps a credential for a single-use ticket: a POST with what
+// [RequireToken]'s other sources read (Authorization when there is none) answers
+//
+//	{"ticket":"…","expires_in":30}
+//
+// after the checks that a handshake would pass, from the transport to
+// [RequireCheck]. The ticket is good for the Origin that asked and, when the form
+// names a path, as path=/ws, for that path alone. Pages of a listed Origin may
+// ask across origins (CORS); others get no such header. What is not a POST gets
+// 405, a guard without [FromTicket] answers 404.
+func (g *Guard) TicketHandler() http.Handler {
+	if !g.policy.reads(sourceTicket) {
+		return g.postHandler(func(a *attempt) error {
+			a.status = http.StatusNotFound
+			a.hint = "add FromTicket() to RequireToken"
+			return a.refuse(ReasonForbidden, "a guard that reads no tickets", "FromTicket")
+		}, nil)
+	}
+	return g.postHandler((*attempt).checkPost, (*attempt).answerTicket)
+}
+
+// postHandler runs first, then the checks of a handshake that hold for a POST,
+// then answer, which writes the response or refuses.
+func (g *Guard) postHandler(first func(*attempt) error, answer func(*attempt) error) http.Handler {
+	posts := g.entry(append([]namedCheck{{"shape", first}}, between("transport", "custom")...))
+	asks := g.entry(slices.Concat(between("transport", "transport"), between("host", "origin")))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if answer != nil && isPreflight(r) {
+			asks.servePost(w, r, (*attempt).answerPreflight)
+			return
+		}
+		posts.servePost(w, r, answer)
+	})
+}
+
+// entry is g for requests that are no handshakes: with these checks, and with the
+// sources that a POST can be expected to carry.
+func (g *Guard) entry(checks []namedCheck) *Guard {
+	p := *g.policy
+	p.checks = checks
+	p.sources = slices.DeleteFunc(slices.Clone(p.sources), func(s Source) bool { return s.kind == sourceTicket })
+	if !slices.ContainsFunc(p.sources, func(s Source) bool { return s.kind != sourceSubprotocol }) {
+		p.sources = append(p.sources, FromBearer())
+	}
+	return &Guard{core: g.core, policy: &p}
+}
+
+// between is the part of the order from one check to another, both included.
+func between(first, last string) []namedCheck {
+	from := slices.IndexFunc(order, func(c namedCheck) bool { return c.name == first })
+	to := slices.IndexFunc(order, func(c namedCheck) bool { return c.name == last })
+	return slices.Clone(order[from : to+1])
+}
+
+func (g *Guard) servePost(w http.ResponseWriter, r *http.Request, answer func(*attempt) error) {
+	a := g.attempt(w, r)
+	a.post = true
+	a.reader = g.policy.listedOrigin(r.Header)
+	err := a.judge()
+	if err == nil {
+		err = answer(a)
+	}
+	if err != nil {
+		a.reject(err)
+	}
+}
+
+// checkPost is the shape of a POST, and reads the credentials of it.
+func (a *attempt) checkPost() error {
+	if a.r.Method != http.MethodPost {
+		return a.refuse(ReasonMethod, a.r.Method, http.MethodPost)
+	}
+	names, fault := parseSubprotocols(a.r.Header[headerWSProtocol], subprotocolBytes+a.policy.tokenSize)
+	if fault != "" {
+		return a.refuse(ReasonSubprotocol, fault, "a list of distinct tokens")
+	}
+	a.creds.read(a, names)
+	return nil
+}
+
+// answerTicket is what a POST that has passed every check gets.
+func (a *attempt) answerTicket() error {
+	form, err := a.readForm("path")
+	if err != nil {
+		return err
+	}
+	path, err := ticketPath(form.Get("path"))
+	if err != nil {
+		return a.refuse(ReasonBody, "a path that is none", `one such as "/ws"`)
+	}
+	text, err := a.issueTicket(a.r.Context(), a.policy, a.identity, TicketFor{Origin: a.ticketOrigin(), Path: path})
+	if err != nil {
+		return err
+	}
+	a.answerJSON([]byte(`{"ticket":"` + text + `","expires_in":` + strconv.Itoa(int(defaultTicket/time.Second)) + `}`))
+	return nil
+}
+
+// mostForm bounds the body of a POST: a path and a session's id fit.
+const mostForm = 4 << 10
+
+// readForm reads the body as application/x-www-form-urlencoded, each of the
+// fields at most once and no other. No body is an empty form. It comes after
+// the checks: a stranger's body is not waited for.
+func (a *attempt) readForm(fields ...string) (url.Values, error) {
+	wrong := func(seen string) error { return a.refuse(ReasonBody, seen, "a form of "+strings.Join(fields, ", ")) }
+	if a.r.Body == nil || a.r.ContentLength == 0 {
+		return nil, nil
+	}
+	if a.r.ContentLength > mostForm {
+		return nil, wrong("a body of " + strconv.FormatInt(a.r.ContentLength, 10) + " bytes")
+	}
+	control := http.NewResponseController(a.w)
+	// Errors mean a writer without deadlines: net/http's own timeouts hold then.
+	_ = control.SetReadDeadline(time.Now().Add(a.policy.handshakeTime))
+	body, err := io.ReadAll(io.LimitReader(a.r.Body, mostForm+1))
+	_ = control.SetReadDeadline(time.Time{})
+	switch {
+	case err != nil:
+		a.finding.err = err
+		return nil, wrong("a body that does not end")
+	case len(body) > mostForm:
+		return nil, wrong("a body of more than 4,096 bytes")
+	case len(body) == 0:
+		return nil, nil
+	}
+	if kind, _, err := mime.ParseMediaType(a.r.Header.Get(headerContentType)); err != nil || kind != "application/x-www-form-urlencoded" {
+		return nil, wrong("a body of another type")
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, wrong("a body that is no form")
+	}
+	for name, values := range form {
+		if !slices.Contains(fields, name) || len(values) > 1 {
+			return nil, wrong("a field that is unknown or there twice")
+		}
+	}
+	return form, nil
+}
+
+// answerJSON answers 200 with what no cache may keep.
+func (a *attempt) answerJSON(body []byte) {
+	h := a.strictHeaders()
+	h[headerContentType] = valuesJSON
+	a.w.WriteHeader(http.StatusOK)
+	// The peer may be gone; its ticket runs out by itself.
+	_, _ = a.w.Write(body)
+}
+
+var (
+	valuesPost        = []string{http.MethodPost}
+	valuesCORSHeaders = []string{"authorization, content-type"}
+	valuesExposed     = []string{"Retry-After, WWW-Authenticate"}
+	valuesTrue        = []string{"true"}
+)
+
+const (
+	headerAskedMethod = "Access-Control-Request-Method"
+	headerReader      = "Access-Control-Allow-Origin"
+	headerCredentials = "Access-Control-Allow-Credentials"
+	headerMethods     = "Access-Control-Allow-Methods"
+	headerHeaders     = "Access-Control-Allow-Headers"
+	headerExposed     = "Access-Control-Expose-Headers"
+)
+
+// isPreflight is what a browser asks before a POST across origins (WHATWG Fetch,
+// CORS-preflight request).
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && len(r.Header[headerOrigin]) > 0 && len(r.Header[headerAskedMethod]) > 0
+}
+
+// answerPreflight lets a listed Origin send its POST. Another admitted one, by
+// an Insecure option, learns nothing.
+func (a *attempt) answerPreflight() error {
+	h := a.strictHeaders()
+	if a.reader != "" {
+		h[headerMethods] = valuesPost
+		h[headerHeaders] = valuesCORSHeaders
+		delete(h, headerExposed)
+	}
+	a.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// corsHeaders let the page of a listed Origin read the answer, a refusal too:
+// it has to know whether to log in again or to wait. no-store stands in for Vary.
+func (a *attempt) corsHeaders(h http.Header) {
+	if a.reader == "" {
+		return
+	}
+	h[headerReader] = []string{a.reader}
+	h[headerExposed] = valuesExposed
+	if a.policy.reads(sourceCookie) {
+		h[headerCredentials] = valuesTrue
+	}
+}
+
+// listedOrigin is the Origin of a request when the operator has listed it, and
+// so trusts its pages to read what the guard answers. Same-origin needs no leave.
+func (p *policy) listedOrigin(h http.Header) string {
+	lines := h[headerOrigin]
+	if p.origins == nil || len(lines) != 1 || p.origins.list.Load().Match(lines[0]) == origin.None {
+		return ""
+	}
+	return lines[0]
+}
