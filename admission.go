@@ -79,7 +79,7 @@ func (b *admission) do(a *attempt) error {
 		return unavailable(b.claim.Err)
 	}
 	if b.redeems && !b.ticket.Keep && b.ticket.Err != nil {
-		return a.storeFailed(b.ticket.Err)
+		return unavailable(b.ticket.Err)
 	}
 	return nil
 }

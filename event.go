@@ -190,9 +190,10 @@ const shortestSecret = 8
 
 // discreet keeps the credential out of what an error of the application says: a
 // verifier may well quote it, as net/http's errors quote a URL.
-func (a *attempt) discreet(err error) error {
+func (a *attempt) discreet(err error) error { return without(err, a.creds.text) }
+
+func without(err error, text string) error {
 	var ours *token.Error
-	text := a.creds.text
 	if err == nil || len(text) < shortestSecret || errors.As(err, &ours) {
 		return err
 	}

@@ -107,7 +107,7 @@ func (a *attempt) answerTicket() error {
 	if err != nil {
 		return a.refuse(ReasonBody, "a path that is none", `one such as "/ws"`)
 	}
-	text, err := a.issueTicket(a.r.Context(), a.policy, a.identity, TicketFor{Origin: a.ticketOrigin(), Path: path})
+	text, err := a.issueTicket(a.r.Context(), a.policy, a.identity, a.creds.text, TicketFor{Origin: a.ticketOrigin(), Path: path})
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,6 @@ func (a *attempt) readForm(fields ...string) (url.Values, error) {
 	_ = control.SetReadDeadline(time.Time{})
 	switch {
 	case err != nil:
-		a.finding.err = err
 		return nil, wrong("a body that does not end")
 	case len(body) > mostForm:
 		return nil, wrong("a body of more than 4,096 bytes")

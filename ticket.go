@@ -65,6 +65,8 @@ func (g *Guard) IssueTicket(ctx context.Context, id *Identity, use TicketFor) (s
 		return "", errors.New("wssecure: IssueTicket: the identity is nil")
 	case id.Subject == "":
 		return "", errors.New("wssecure: IssueTicket: the identity has no Subject")
+	case id.introspected != nil:
+		return "", errors.New("wssecure: IssueTicket: the identity is of Introspection, which is asked about it again; use TicketHandler, or an Identity of your own")
 	case id.expired(time.Now()):
 		return "", fmt.Errorf("wssecure: IssueTicket: the identity has expired at %s", id.Expiry.UTC().Format(time.RFC3339))
 	}
@@ -80,7 +82,7 @@ func (g *Guard) IssueTicket(ctx context.Context, id *Identity, use TicketFor) (s
 		return "", fmt.Errorf("wssecure: IssueTicket: Path %q %w", use.Path, err)
 	}
 	use.Path = path
-	text, err := g.core.issueTicket(ctx, g.policy, id, use)
+	text, err := g.core.issueTicket(ctx, g.policy, id, "", use)
 	if err != nil {
 		return "", fmt.Errorf("wssecure: IssueTicket: %w", err)
 	}
@@ -116,6 +118,7 @@ type ticket struct {
 	Skew        time.Duration  `json:"skew,omitempty"`
 	Thumbprint  string         `json:"x5t,omitempty"`
 	Content     []byte         `json:"content,omitempty"` // no UTF-8
+	Token       string         `json:"token,omitempty"`   // of an identity that is asked about again
 
 	Verifier string    `json:"verifier"`
 	Origin   string    `json:"origin,omitempty"`
@@ -134,8 +137,9 @@ func (t *ticket) identity() *Identity {
 	return id
 }
 
-// issueTicket stores a ticket for id under a text that nobody else has seen.
-func (c *core) issueTicket(ctx context.Context, p *policy, id *Identity, use TicketFor) (string, error) {
+// issueTicket stores a ticket for id, which token stood for, under a text that
+// nobody else has seen.
+func (c *core) issueTicket(ctx context.Context, p *policy, id *Identity, token string, use TicketFor) (string, error) {
 	t := &ticket{
 		Issuer: id.Issuer, Subject: id.Subject, TokenID: id.TokenID, OIDCSession: id.OIDCSession,
 		Scopes: id.Scopes, IssuedAt: id.IssuedAt, AuthTime: id.AuthTime, Expiry: id.Expiry,
@@ -143,6 +147,9 @@ func (c *core) issueTicket(ctx context.Context, p *policy, id *Identity, use Tic
 		Skew: id.skew, Thumbprint: id.thumbprint, Content: []byte(id.content),
 		Verifier: p.verifierName, Origin: use.Origin, Path: use.Path,
 		Until: time.Now().Add(defaultTicket).UTC(),
+	}
+	if id.introspected != nil {
+		t.Token, t.Claims = token, nil
 	}
 	plain, err := json.Marshal(t)
 	if err != nil {
@@ -245,15 +252,14 @@ func (a *attempt) checkTicket() (*Identity, error) {
 		return nil, a.refuse(ReasonTokenInvalid, "no ticket by its form", "43 characters of base64url")
 	}
 	if err := a.readTicket(); err != nil {
-		return nil, a.storeFailed(err)
+		return nil, unavailable(err)
 	}
 	if !a.ticket.read.OK {
 		return nil, a.refuseUnknownTicket("a ticket that is spent, older than 30 seconds, or was never issued")
 	}
 	t, err := openTicket(a.creds.text, a.ticket.read.Data)
 	if err != nil {
-		a.finding.err = err
-		return nil, a.refuse(ReasonTokenInvalid, "a ticket of another version", "one of this")
+		return nil, &Rejection{Reason: ReasonTokenInvalid, Err: fmt.Errorf("the ticket does not open: %w", err)}
 	}
 	a.ticket.until = t.Until
 	switch {
@@ -264,7 +270,22 @@ func (a *attempt) checkTicket() (*Identity, error) {
 	case t.Path != "" && t.Path != a.askedPath():
 		return nil, a.refuse(ReasonTokenInvalid, "a ticket for the path "+t.Path, a.askedPath())
 	}
+	if t.Token != "" {
+		return a.verifyAgain(t.Token)
+	}
 	return t.identity(), nil
+}
+
+// verifyAgain asks for the identity behind a token that is introspected: its
+// session must be asked about again, for which the token itself is needed.
+func (a *attempt) verifyAgain(text string) (*Identity, error) {
+	id, err := a.verify(text)
+	if err != nil {
+		rejection := *asRejection(err, ReasonUnavailable)
+		rejection.Err = without(rejection.Err, text)
+		return nil, &rejection
+	}
+	return id, nil
 }
 
 func (a *attempt) refuseUnknownTicket(seen string) error {
@@ -325,9 +346,12 @@ func (c *core) nameOf(v Verifier) string {
 		rules := sha256.Sum256(fmt.Appendf(nil, "%+v", v.settings.rules))
 		return base64.RawURLEncoding.EncodeToString(rules[:16])
 	case *anyOf:
-		names := make([]string, len(v.all))
-		for i, one := range v.all {
-			names[i] = c.nameOf(one)
+		var names []string
+		for _, own := range v.own {
+			names = append(names, c.nameOf(own))
+		}
+		for _, opaque := range v.opaque {
+			names = append(names, c.nameOf(opaque))
 		}
 		return strings.Join(names, " ")
 	default:

@@ -278,3 +278,39 @@ func TestTicketOfTheApplicationsOwnVerifier(t *testing.T) {
 	wantAnswer(t, b.knockOn(other, attacker, holding(ticket)), 401, wssecure.ReasonTokenInvalid)
 	wantAnswer(t, b.knockOn(inherits, attacker, holding(ticket)), 101, "")
 }
+
+// The session of an introspected token is asked about again, also when it
+// came by ticket; and the application cannot lose that by IssueTicket.
+func TestTicketOfAnIntrospectedToken(t *testing.T) {
+	const every = 5 * time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		b := &booth{gate: &gate{t: t, issuer: wssecuretest.NewIssuer(t, "")}}
+		client := &http.Client{Transport: &network{handler: b.issuer.Handler()}}
+		got := make(chan *wssecure.Identity, 1)
+		b.start(func(ctx context.Context, c *wssecure.Conn) error {
+			id, _ := wssecure.IdentityFrom(ctx)
+			got <- id
+			return stay(ctx, c)
+		}, []wssecure.Option{wssecure.RequireToken(introspecting(b.issuer, client), wssecure.FromTicket())})
+		b.tickets = b.guard.TicketHandler()
+		token := b.issuer.Opaque("alice", lasting())
+		first, second := b.swap(bearer(token)), b.swap(bearer(token))
+		wantAnswer(t, b.show(first), 101, "")
+		id := <-got
+		if _, err := b.guard.IssueTicket(t.Context(), id, wssecure.TicketFor{}); err == nil {
+			t.Error("IssueTicket took an identity of Introspection")
+		}
+		b.issuer.SetActive(token, nil)
+		wantAnswer(t, b.show(second), 101, "") // by what is cached for a minute
+		<-got
+		time.Sleep(every + every/10)
+		synctest.Wait()
+		ended := b.seen(wssecure.EventClosed)
+		if len(ended) != 2 || ended[0].Reason != wssecure.ReasonRevoked || ended[1].Reason != wssecure.ReasonRevoked {
+			t.Errorf("ended: %+v", ended)
+		}
+		if err := b.guard.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
