@@ -99,6 +99,9 @@ func (a *attempt) checkPost() error {
 
 // answerTicket is what a POST that has passed every check gets.
 func (a *attempt) answerTicket() error {
+	if a.identity == nil {
+		return a.refuse(ReasonTokenMissing, "nobody", "whom a ticket could stand for")
+	}
 	form, err := a.readForm("path")
 	if err != nil {
 		return err

@@ -279,6 +279,17 @@ func TestTicketOfTheApplicationsOwnVerifier(t *testing.T) {
 	wantAnswer(t, b.knockOn(inherits, attacker, holding(ticket)), 101, "")
 }
 
+// AllowLateToken waits for no token at the ticket's door, and a bad ticket is a bad
+// credential.
+func TestTicketBesideALateToken(t *testing.T) {
+	b := newBooth(t, stay, wssecure.AllowLateToken(time.Minute))
+	anonymous := func(r *http.Request) { delete(r.Header, "Authorization") }
+	wantAnswer(t, b.asking("", anonymous), 401, wssecure.ReasonTokenMissing)
+	wantAnswer(t, b.show(""), 401, wssecure.ReasonTokenInvalid)
+	wantAnswer(t, b.show(b.swap()), 101, "")
+	wantAnswer(t, b.knock(attacker), 101, "")
+}
+
 // The session of an introspected token is asked about again, also when it
 // came by ticket; and the application cannot lose that by IssueTicket.
 func TestTicketOfAnIntrospectedToken(t *testing.T) {
@@ -291,7 +302,8 @@ func TestTicketOfAnIntrospectedToken(t *testing.T) {
 			id, _ := wssecure.IdentityFrom(ctx)
 			got <- id
 			return stay(ctx, c)
-		}, []wssecure.Option{wssecure.RequireToken(introspecting(b.issuer, client), wssecure.FromTicket())})
+		}, []wssecure.Option{wssecure.RequireToken(introspecting(b.issuer, client), wssecure.FromTicket()),
+			wssecure.LimitSession(wssecure.Limits{Pong: time.Hour})}) // its peers answer no ping
 		b.tickets = b.guard.TicketHandler()
 		token := b.issuer.Opaque("alice", lasting())
 		first, second := b.swap(bearer(token)), b.swap(bearer(token))
