@@ -297,6 +297,15 @@ func TestLateTokenRefused(t *testing.T) {
 		eventually(t, func() bool { return s.Guard.Stats().Open <= 1 })
 		authenticate(t, anonymous(t, s), s.Issuer.Token("alice"), "alice")
 	})
+	t.Run("S-35 the lease that was won goes back", func(t *testing.T) {
+		s := lateServer(t, wssecure.LimitConns(wssecure.BySubject(), 1))
+		c := anonymous(t, s)
+		token := claimed(members{"jti": "t1"})(s.Issuer)
+		s.Guard.Revoke(t.Context(), wssecure.TokenID(s.Issuer.URL, "t1"), "S-35")
+		send(t, c, text("auth "+token))
+		wantClose(t, c, 3000, "revoked")
+		connect(t, s)
+	})
 	t.Run("A-57 many forged ones", func(t *testing.T) {
 		s := lateServer(t, wssecure.LimitFailures(wssecure.ByIP(), wssecure.Rate{N: 2, Per: time.Hour, Burst: 2}, time.Hour))
 		again := forged(s.Issuer) // the same bad token counts once a minute
