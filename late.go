@@ -204,20 +204,29 @@ func (a *attempt) admitLate(l *lateness) error {
 	defer b.free()
 	err := a.fillKeys(b)
 	if err == nil {
-		err = b.do(a)
-	}
-	if err == nil {
-		err = a.judgeAdmission(b)
-	}
-	if err == nil && !s.assume(l, b) {
-		err = &Rejection{Reason: ReasonTokenMissing, Err: errTooLate} // unless it ended before that
+		if err = a.win(l, b); err != nil {
+			a.undoAdmission(b)
+		}
 	}
 	if err != nil {
-		a.undoAdmission(b)
 		s.core.live.Move(s, found, registry.Keys{})
 		l.identity.Store(nil)
 	}
 	return err
+}
+
+// win asks the store, and takes what it gives unless the session is over.
+func (a *attempt) win(l *lateness, b *admission) error {
+	if err := b.do(a); err != nil {
+		return err
+	}
+	if err := a.judgeAdmission(b); err != nil {
+		return err
+	}
+	if !a.session.assume(l, b) {
+		return &Rejection{Reason: ReasonTokenMissing, Err: errTooLate} // unless it ended before that
+	}
+	return nil
 }
 
 // assume makes the session its person's, unless it has ended or its time is over.
