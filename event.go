@@ -148,7 +148,7 @@ func (a *attempt) event(kind EventKind) Event {
 		Kind: kind, Time: time.Now().UTC(), ID: a.id.String(), Check: a.check,
 		Origin:   quotedOrigin(a.r.Header),
 		Host:     quote.Cut(a.r.Host, quote.Value),
-		Path:     quote.Cut(a.r.URL.Path, quote.Value),
+		Path:     strings.Clone(quote.Cut(a.r.URL.Path, quote.Value)),
 		ClientIP: a.client, PeerIP: a.peer,
 		Seen: quote.Cut(a.finding.seen, quote.Value), Wanted: a.finding.wanted, Hint: a.hint, Err: a.discreet(a.finding.err),
 	}
@@ -170,7 +170,7 @@ func (s *Session) event(kind EventKind) Event {
 		Kind: kind, Time: f.started.UTC(), ID: f.id.String(), SessionID: s.id,
 		Origin:   quote.Cut(f.origin, quote.Origin),
 		Host:     quote.Cut(s.request.Host, quote.Value),
-		Path:     quote.Cut(s.request.URL.Path, quote.Value),
+		Path:     strings.Clone(quote.Cut(s.request.URL.Path, quote.Value)),
 		ClientIP: s.client, PeerIP: f.peer, Hint: f.hint,
 		TLSVersion: f.tlsVersion, TLSSuite: f.tlsSuite, TLSCurve: f.tlsCurve,
 	}

@@ -189,6 +189,9 @@ func isExtendedConnect(r *http.Request) bool {
 	return ok
 }
 
+// targetBytes bound path and query, beside one token.
+const targetBytes = 8 << 10
+
 // checkShape is RFC 6455 section 4.2.1 and what keeps the connection in step.
 func (a *attempt) checkShape() error {
 	r := a.r
@@ -205,6 +208,9 @@ func (a *attempt) checkShape() error {
 		return a.refuse(ReasonMethod, r.Method, "GET")
 	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
 		return a.refuse(ReasonBody, "a body", "none")
+	case len(r.URL.Path)+len(r.URL.RawQuery) > targetBytes+a.policy.tokenSize:
+		// A session keeps its path and query for as long as it lives.
+		return a.refuse(ReasonMalformed, "a longer request target", "path and query of 8 KiB beside a token")
 	case !hasToken(r.Header[headerUpgrade], "websocket"):
 		return a.refuse(ReasonUpgradeRequired, "Upgrade: "+r.Header.Get(headerUpgrade), "websocket")
 	case !hasToken(r.Header[headerConnection], "upgrade"):

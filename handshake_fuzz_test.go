@@ -108,6 +108,9 @@ func requestOf(head []byte, client int64) *http.Request {
 
 // isFixtureValid is the second judge.
 func isFixtureValid(r *http.Request) bool {
+	if len(r.URL.Path)+len(r.URL.RawQuery) > 16<<10 {
+		return false
+	}
 	key := r.Header["Sec-Websocket-Key"]
 	names, ok := secondSubprotocols(r.Header["Sec-Websocket-Protocol"])
 	return ok && r.Method == "GET" && r.ProtoMajor == 1 && r.ProtoMinor >= 1 &&
