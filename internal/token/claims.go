@@ -60,7 +60,7 @@ func readClaims(all map[string]any) (c *Claims, notBefore time.Time, fault *Erro
 	c.TokenID = r.text("jti")
 	c.OIDCSession = r.text("sid")
 	c.ACR = r.text("acr")
-	c.AMR = r.texts("amr")
+	c.AMR = r.methods()
 	c.Scopes = r.scopes()
 	c.Thumbprint = r.thumbprint()
 	return c, notBefore, r.bad
@@ -264,6 +264,27 @@ func (r *reader) texts(name string) []string {
 		texts = append(texts, s)
 	}
 	return texts
+}
+
+// methods reads amr (RFC 8176): strings, or as Supabase writes it objects that name the method beside its time.
+func (r *reader) methods() []string {
+	list, is := r.all["amr"].([]any)
+	if !is {
+		return r.texts("amr")
+	}
+	methods := make([]string, 0, len(list))
+	for _, member := range list {
+		if entry, is := member.(map[string]any); is {
+			member = entry["method"]
+		}
+		method, is := member.(string)
+		if !is {
+			r.fail("amr", "a list of strings")
+			return nil
+		}
+		methods = append(methods, method)
+	}
+	return methods
 }
 
 const endOf9999 = 253402300799 // the last second time.RFC3339 can write
