@@ -34,6 +34,33 @@ func ExampleTenants() {
 	http.Handle("/ws", guard.ConnHandler(chat))
 }
 
+// Amazon Cognito: its access tokens name the client where others have aud.
+func ExampleAudienceClaim() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.OIDC("https://cognito-idp.us-west-2.amazonaws.com/us-west-2_example", "1example23456789",
+			wssecure.AudienceClaim("client_id"))),
+		wssecure.RequireClaim("cognito:groups", "chat"),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("/ws", guard.ConnHandler(chat))
+}
+
+// Google: its ID token is what there is, and hd the organization.
+func ExampleAllowIDToken() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.OIDC("https://accounts.google.com", "1234987819200.apps.googleusercontent.com", wssecure.AllowIDToken())),
+		wssecure.RequireClaim("hd", "example.com"),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("/ws", guard.ConnHandler(chat))
+}
+
 // Opaque tokens: the authorization server is asked about each, and about those of
 // open sessions again.
 func ExampleIntrospection() {
