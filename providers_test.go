@@ -67,6 +67,15 @@ func TestProviders(t *testing.T) {
 	}
 }
 
+// TestGoogleNeedsAllowIDToken is J-15: the recipe's token is for us by aud, and all the same no access token.
+func TestGoogleNeedsAllowIDToken(t *testing.T) {
+	p := google()
+	i := wssecuretest.NewIssuer(t, p.issuer)
+	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.OIDC(p.issuer, p.access["aud"].(string),
+		wssecure.HTTPClient(&http.Client{Transport: p.internet(i)}))))
+	wantRefused(t, s, fresh(s.Handshake(p.sign(i, p.access))), 401, wssecure.ReasonTokenInvalid)
+}
+
 func (p provider) sign(i *wssecuretest.Issuer, claims members) string {
 	all := maps.Clone(claims)
 	all["iat"], all["exp"] = time.Now().Unix(), time.Now().Add(time.Hour).Unix()
