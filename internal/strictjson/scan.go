@@ -18,6 +18,7 @@ type scanner struct {
 	depth   int // levels left
 	members int // members left; -1 for no bound
 	build   bool
+	whole   string // with build, p once more: all strings of the value are parts of it
 }
 
 func (s *scanner) run(l Limits, sh *shape, names [][]byte) (any, error) {
@@ -32,6 +33,9 @@ func (s *scanner) run(l Limits, sh *shape, names [][]byte) (any, error) {
 	s.space()
 	if s.i == len(s.p) {
 		return nil, s.fail(Empty)
+	}
+	if s.build {
+		s.whole = string(s.p)
 	}
 	v, err := s.value(sh, names)
 	if err != nil {
@@ -65,11 +69,12 @@ func (s *scanner) value(sh *shape, names [][]byte) (any, error) {
 	case c == '[':
 		return s.array(sh, names)
 	case c == '"':
+		at := s.i + 1
 		raw, err := s.text()
 		if err != nil || !s.build {
 			return nil, err
 		}
-		return string(unescape(raw)), nil
+		return s.part(unescape(raw), at), nil
 	case c == '-' || isDigit(c):
 		return s.number()
 	case c == 't':
@@ -123,7 +128,7 @@ func (s *scanner) object(sh *shape, names [][]byte) (any, error) {
 			return nil, err
 		}
 		if s.build {
-			m[string(name)] = v
+			m[s.part(name, at+1)] = v
 		}
 	}
 }
@@ -234,7 +239,16 @@ func (s *scanner) number() (any, error) {
 	if !s.build {
 		return nil, nil
 	}
-	return json.Number(s.p[start:s.i]), nil
+	return json.Number(s.whole[start:s.i]), nil
+}
+
+// part is p as a string: what stands at at in the whole, unless an escape makes
+// it differ.
+func (s *scanner) part(p []byte, at int) string {
+	if same := s.whole[at : at+min(len(p), len(s.whole)-at)]; same == string(p) {
+		return same
+	}
+	return string(p)
 }
 
 // digits wants at least one.
