@@ -25,10 +25,11 @@ type test struct {
 // event is a line of `go test -json`.
 type event struct {
 	Action, Package, ImportPath, Test, Output string
+	Key, Value                                string // of an attribute
 }
 
-// read takes the events and prints what an operator wants of them: the outcome of each package, and all that a failed or
-// left-out test printed.
+// read takes the events and prints what an operator wants of them: the outcome of each package, the attributes that tests
+// give themselves with t.Attr, and all that a failed or left-out test printed.
 func (t *tally) read(from io.Reader, to io.Writer) {
 	t.packages = make(map[string]map[string]*test)
 	outputs := make(map[string][]string) // what a package printed outside of its tests
@@ -79,6 +80,8 @@ func (t *tally) add(e event, outputs map[string][]string, to io.Writer) {
 	switch e.Action {
 	case "output":
 		at.output = append(at.output, e.Output)
+	case "attr":
+		fmt.Fprintf(to, "    %s %s: %s\n", e.Test, e.Key, e.Value)
 	case "pass", "fail", "skip":
 		at.verdict = e.Action
 		if e.Action != "pass" {

@@ -22,6 +22,13 @@ func TestTally(t *testing.T) {
 			`{"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}`,
 			`{"Action":"pass","Package":"p"}`,
 		}, 1, 0, "ok  \tp\t0.1s\n"},
+		{"an attribute shows", []string{
+			`{"Action":"run","Package":"p","Test":"TestA"}`,
+			`{"Action":"attr","Package":"p","Test":"TestA","Key":"saw","Value":"101, echo"}`,
+			`{"Action":"output","Package":"p","Test":"TestA","Output":"=== ATTR  TestA saw 101, echo\n"}`,
+			`{"Action":"pass","Package":"p","Test":"TestA"}`,
+			`{"Action":"pass","Package":"p"}`,
+		}, 1, 0, "    TestA saw: 101, echo\n"},
 		{"subtests count, their parent does not", []string{
 			`{"Action":"run","Package":"p","Test":"TestA"}`,
 			`{"Action":"run","Package":"p","Test":"TestA/one"}`,
