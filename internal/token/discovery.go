@@ -114,7 +114,7 @@ func checkKeysURI(keys, issuer string) error {
 	switch host := u.Hostname(); {
 	case u.Scheme != "https":
 		return mismatch("jwks_uri", keys, "of scheme https")
-	case host == "" || u.Opaque != "" || isOddNumber(host):
+	case host == "" || u.Opaque != "" || isOddNumber(host) || !isASCII(host):
 		return mismatch("jwks_uri", keys, "with a plain host")
 	case u.User != nil:
 		return errors.New("jwks_uri has a user or password")
@@ -146,6 +146,17 @@ func isInside(host string) bool {
 	}
 	a = a.Unmap().WithZone("")
 	return a.IsLoopback() || a.IsPrivate() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() || sharedSpace.Contains(a)
+}
+
+// isASCII reports whether s is a host in the letters that DNS knows. Others are
+// read again before the request, when "１２７.０.０.１" becomes an address (UTS 46).
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // isOddNumber reports whether host is an IPv4 address as only the C library reads it: 127.1, 0x7f000001, 017700000001.

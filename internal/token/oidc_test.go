@@ -178,6 +178,8 @@ func TestDiscoveryRefused(t *testing.T) {
 		"jwks_uri short address":   {text("https://127.1/keys"), "127.1"},
 		"jwks_uri hex address":     {text("https://0x7f000001/keys"), "0x7f000001"},
 		"jwks_uri octal address":   {text("https://017700000001/keys"), "017700000001"},
+		"jwks_uri wide digits":     {text("https://１２７.０.０.１/keys"), "plain host"},
+		"jwks_uri circled letters": {text("https://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/keys"), "plain host"},
 		"HTML":                     {"<!doctype html>", "metadata"},
 		"an array":                 {"[]", "metadata"},
 		"cut":                      {good(es)[:40], "metadata"},
