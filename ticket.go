@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wssecure/wssecure/internal/origin"
 	"github.com/wssecure/wssecure/store"
@@ -137,9 +138,24 @@ func (t *ticket) identity() *Identity {
 	return id
 }
 
+// isText reports whether what tells one person, token or right from another is
+// UTF-8. JSON has one character for all bytes that are not: a ticket would be for
+// somebody else, whom the revocations of id do not name.
+func (id *Identity) isText() bool {
+	for _, s := range slices.Concat([]string{id.Issuer, id.Subject, id.TokenID, id.OIDCSession, id.ACR}, id.Scopes, id.AMR) {
+		if !utf8.ValidString(s) {
+			return false
+		}
+	}
+	return true
+}
+
 // issueTicket stores a ticket for id, which token stood for, under a text that
 // nobody else has seen.
 func (c *core) issueTicket(ctx context.Context, p *policy, id *Identity, token string, use TicketFor) (string, error) {
+	if !id.isText() {
+		return "", &Rejection{Reason: ReasonInternal, Err: errors.New("the identity has a name that is not UTF-8, which no ticket can carry; write it in hex or base64")}
+	}
 	t := &ticket{
 		Issuer: id.Issuer, Subject: id.Subject, TokenID: id.TokenID, OIDCSession: id.OIDCSession,
 		Scopes: id.Scopes, IssuedAt: id.IssuedAt, AuthTime: id.AuthTime, Expiry: id.Expiry,

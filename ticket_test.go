@@ -244,6 +244,9 @@ func TestIssueTicketFaults(t *testing.T) {
 		{"A-74 Path with a control character", b.guard, b.alice(), wssecure.TicketFor{Path: "/a\n"}, "Path"},
 		{"A-74 Path of 1,025 bytes", b.guard, b.alice(), wssecure.TicketFor{Path: "/" + strings.Repeat("a", 1024)}, "Path"},
 		{"claims that are no JSON", b.guard, &wssecure.Identity{Subject: "a", Claims: map[string]any{"f": func() {}}}, good, "JSON"},
+		{"Subject of other bytes than UTF-8", b.guard, &wssecure.Identity{Subject: "\xfe"}, good, "UTF-8"},
+		{"jti of other bytes than UTF-8", b.guard, &wssecure.Identity{Subject: "a", TokenID: "\xfe"}, good, "UTF-8"},
+		{"scope of other bytes than UTF-8", b.guard, &wssecure.Identity{Subject: "a", Scopes: []string{"b", "\xfe"}}, good, "UTF-8"},
 		{"claims beyond the bound", b.guard, &wssecure.Identity{Subject: "a", Claims: map[string]any{"f": strings.Repeat("a", 16<<10)}}, good, "fits no ticket"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
