@@ -22,6 +22,7 @@ import (
 func Introspection(endpoint, clientID, clientSecret, audience string, opts ...TokenOption) Verifier {
 	v := newTokenVerifier("Introspection", endpoint, audience, opts)
 	v.opaque = true
+	v.trusts([]byte(clientID)) // its secret may change while tickets are under way
 	v.again = &recheckRule{every: defaultIntrospectEvery, who: byContent, ask: askAgain}
 	v.build(func(r token.Rules) (judge, error) {
 		return token.NewIntrospector(endpoint, clientID, clientSecret, v.settings.client, r, v.wrapAnswer)

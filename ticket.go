@@ -354,12 +354,14 @@ func (c *core) putBack(t *redeemed) {
 }
 
 // nameOf gives a verifier a name that is the same on every node, so that a ticket
-// admits only where the credential behind it would have. Those of the application
-// have no name but their type and place in the program. The caller holds c.mu.
+// admits only where the credential behind it would have. Nodes whose static keys
+// or secrets differ, as while new ones are rolled out, refuse each other's tickets.
+// Verifiers of the application have no name but their type and place in the
+// program. The caller holds c.mu.
 func (c *core) nameOf(v Verifier) string {
 	switch v := v.(type) {
 	case *tokenVerifier:
-		rules := sha256.Sum256(fmt.Appendf(nil, "%+v", v.settings.rules))
+		rules := sha256.Sum256(fmt.Appendf(nil, "%x %+v", v.trusted, v.settings.rules))
 		return base64.RawURLEncoding.EncodeToString(rules[:16])
 	case *anyOf:
 		var names []string

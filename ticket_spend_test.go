@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -277,6 +278,35 @@ func TestTicketOfTheApplicationsOwnVerifier(t *testing.T) {
 	ticket := b.swap(bearer("good"))
 	wantAnswer(t, b.knockOn(other, attacker, holding(ticket)), 401, wssecure.ReasonTokenInvalid)
 	wantAnswer(t, b.knockOn(inherits, attacker, holding(ticket)), 101, "")
+}
+
+// other keys make another verifier, though issuer and audience are the same.
+func TestTicketOfOtherKeys(t *testing.T) {
+	issuer, stranger := wssecuretest.NewIssuer(t, ""), wssecuretest.NewIssuer(t, "")
+	stranger.Rotate("ES256")
+	verifiers := []wssecure.Verifier{
+		wssecure.Secrets("https://a.example", "ws", []byte(strings.Repeat("a", 32))),
+		wssecure.Secrets("https://a.example", "ws", []byte(strings.Repeat("b", 32))),
+		wssecure.StaticKeys(issuer.JWKS(), "https://a.example", "ws"),
+		wssecure.StaticKeys(stranger.JWKS(), "https://a.example", "ws"),
+		wssecure.JWKS("https://a.example/one", "https://a.example", "ws"),
+		wssecure.JWKS("https://a.example/two", "https://a.example", "ws"),
+		wssecure.Introspection("https://a.example/ask", "one", "secret", "ws"),
+		wssecure.Introspection("https://a.example/ask", "two", "secret", "ws"),
+	}
+	for i, v := range verifiers {
+		b := &booth{gate: &gate{t: t, issuer: issuer}}
+		b.start(stay, []wssecure.Option{wssecure.RequireToken(v, wssecure.FromBearer(), wssecure.FromTicket())})
+		use := wssecure.TicketFor{Origin: wssecuretest.Origin}
+		ticket, err := b.guard.IssueTicket(t.Context(), &wssecure.Identity{Issuer: "https://a.example", Subject: "alice"}, use)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := must(b.guard.With(wssecure.RequireToken(verifiers[i^1], wssecure.FromTicket()))).ConnHandler(stay)
+		wantAnswer(t, b.knockOn(other, attacker, holding(ticket)), 401, wssecure.ReasonTokenInvalid)
+		same := must(b.guard.With(wssecure.RequireToken(v, wssecure.FromTicket()))).ConnHandler(stay)
+		wantAnswer(t, b.knockOn(same, attacker, holding(ticket)), 101, "")
+	}
 }
 
 // AllowLateToken waits for no token at the ticket's door, and a bad ticket is a bad

@@ -2,7 +2,9 @@ package wssecure
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,6 +20,7 @@ import (
 // is for: by default RS256, PS256, ES256 or EdDSA.
 func StaticKeys(jwks []byte, issuer, audience string, opts ...TokenOption) Verifier {
 	v := newTokenVerifier("StaticKeys", issuer, audience, opts)
+	v.trusts(jwks)
 	v.build(func(r token.Rules) (judge, error) {
 		return token.NewStatic(jwks, r, v.wrap)
 	})
@@ -29,6 +32,7 @@ func StaticKeys(jwks []byte, issuer, audience string, opts ...TokenOption) Verif
 // replaced while tokens of the last are about.
 func Secrets(issuer, audience string, secrets ...[]byte) Verifier {
 	v := newTokenVerifier("Secrets", issuer, audience, nil)
+	v.trusts(secrets...)
 	v.build(func(r token.Rules) (judge, error) {
 		return token.NewSecrets(secrets, r, v.wrap)
 	})
@@ -42,6 +46,7 @@ func Secrets(issuer, audience string, secrets ...[]byte) Verifier {
 // [Guard.Ready]; while there are no keys handshakes are answered with 503.
 func JWKS(url, issuer, audience string, opts ...TokenOption) Verifier {
 	v := newTokenVerifier("JWKS", issuer, audience, opts)
+	v.trusts([]byte(url))
 	v.build(func(r token.Rules) (judge, error) {
 		return token.NewRemote(url, v.settings.client, r, v.wrap, v.notify)
 	})
@@ -182,8 +187,9 @@ type judge interface {
 type tokenVerifier struct {
 	settings tokenSettings
 	judge    judge
-	opaque   bool         // judges tokens of no issuer that could be read from them
-	again    *recheckRule // open sessions are asked about again
+	trusted  [sha256.Size]byte // whose word is taken, beyond what settings say
+	opaque   bool              // judges tokens of no issuer that could be read from them
+	again    *recheckRule      // open sessions are asked about again
 
 	mu        sync.Mutex
 	observers []*core
@@ -203,6 +209,12 @@ func newTokenVerifier(option, issuer, audience string, opts []TokenOption) *toke
 		opt(&v.settings)
 	}
 	return v
+}
+
+// trusts tells verifiers apart that differ in their keys alone. Only a hash is
+// kept: they may be secrets.
+func (v *tokenVerifier) trusts(keys ...[]byte) {
+	v.trusted = sha256.Sum256(fmt.Appendf(nil, "%q", keys))
 }
 
 func (v *tokenVerifier) build(make func(token.Rules) (judge, error)) {
