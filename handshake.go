@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wssecure/wssecure/internal/clientip"
 	"github.com/wssecure/wssecure/internal/origin"
 )
 
@@ -313,21 +312,6 @@ func (a *attempt) handshake() *Handshake {
 	}
 	a.public.Identity = a.identity
 	return a.public
-}
-
-// locate finds out who speaks, before any check.
-func (a *attempt) locate() bool {
-	peer, ok := clientip.Peer(a.r.RemoteAddr)
-	if !ok {
-		return false
-	}
-	a.peer = peer
-	a.client = a.proxies.Client(peer, a.r.Header)
-	a.secure = a.r.TLS != nil || a.proxies.Secure(peer, a.r.Header)
-	a.address = keysOfAddress(a.client)
-	a.local = a.isLocalhost()
-	a.hintForwarder()
-	return true
 }
 
 func localAddr(r *http.Request) string {

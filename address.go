@@ -1,0 +1,74 @@
+package wssecure
+
+import (
+	"net/netip"
+
+	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/store"
+)
+
+// TrustProxies believes what the proxies in the networks prefixes say of the
+// client: its address in header, and by X-Forwarded-Proto whether it uses TLS.
+// header is the one header that they set: "X-Forwarded-For", "Forwarded" or one
+// with a single address, as "X-Real-IP". A list is read from the right up to the
+// first address that is no proxy. The word "private" stands for RFC 1918,
+// 100.64/10, link-local, unique-local and loopback addresses. Everybody else's
+// forwarding headers are ignored.
+func TrustProxies(header string, prefixes ...string) Option {
+	return func(d *draft) {
+		if !d.processWide("TrustProxies") {
+			return
+		}
+		proxies, errs := clientip.NewProxies(header, prefixes...)
+		d.faultErrs("TrustProxies", errs)
+		if len(errs) == 0 {
+			d.proxies = proxies
+		}
+	}
+}
+
+// TrustNetworks exempts the networks prefixes from rules by address and from
+// bans, for load balancers' probes and the like; every other check holds.
+func TrustNetworks(why string, prefixes ...string) Option {
+	return func(d *draft) {
+		if d.child {
+			d.processWide("TrustNetworks")
+			return
+		}
+		if !d.insecure("TrustNetworks", why) {
+			return
+		}
+		networks, errs := clientip.NewNetworks(prefixes...)
+		d.faultErrs("TrustNetworks", errs)
+		if len(errs) == 0 {
+			d.trusted = networks
+		}
+	}
+}
+
+// addressKeys are the names under which a client's address is counted; wide is
+// the zero Key but for IPv6.
+type addressKeys struct{ narrow, wide store.Key }
+
+func keysOfAddress(a netip.Addr) addressKeys {
+	k := addressKeys{narrow: store.Address(clientip.Bucket(a))}
+	if wide, ok := clientip.Wide(a); ok {
+		k.wide = store.Address(wide)
+	}
+	return k
+}
+
+// locate finds out who speaks, before any check.
+func (a *attempt) locate() bool {
+	peer, ok := clientip.Peer(a.r.RemoteAddr)
+	if !ok {
+		return false
+	}
+	a.peer = peer
+	a.client = a.proxies.Client(peer, a.r.Header)
+	a.secure = a.r.TLS != nil || a.proxies.Secure(peer, a.r.Header)
+	a.address = keysOfAddress(a.client)
+	a.local = a.isLocalhost()
+	a.hintForwarder()
+	return true
+}
