@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -351,40 +350,4 @@ func (c *core) putBack(t *redeemed) {
 	if t.put.TTL > 0 {
 		c.quietly(&t.put)
 	}
-}
-
-// nameOf gives a verifier a name that is the same on every node, so that a ticket
-// admits only where the credential behind it would have. Nodes whose static keys
-// or secrets differ, as while new ones are rolled out, refuse each other's tickets.
-// Verifiers of the application have no name but their type and place in the
-// program. The caller holds c.mu.
-func (c *core) nameOf(v Verifier) string {
-	switch v := v.(type) {
-	case *tokenVerifier:
-		rules := sha256.Sum256(fmt.Appendf(nil, "%x %+v", v.trusted, v.settings.rules))
-		return base64.RawURLEncoding.EncodeToString(rules[:16])
-	case *anyOf:
-		var names []string
-		for _, own := range v.own {
-			names = append(names, c.nameOf(own))
-		}
-		for _, opaque := range v.opaque {
-			names = append(names, c.nameOf(opaque))
-		}
-		return strings.Join(names, " ")
-	default:
-		return fmt.Sprintf("%T %d", v, c.placeOf(v))
-	}
-}
-
-// placeOf counts the verifiers of the application in the order they were given.
-func (c *core) placeOf(v Verifier) int {
-	place := slices.IndexFunc(c.named, func(o Verifier) bool {
-		return reflect.ValueOf(o).Comparable() && reflect.ValueOf(v).Comparable() && o == v
-	})
-	if place < 0 {
-		c.named = append(c.named, v)
-		place = len(c.named) - 1
-	}
-	return place
 }
