@@ -65,9 +65,7 @@ const mostLogout = 64 << 10
 
 func (a *attempt) logOut(g *Guard, clientIDs []string, fault error) {
 	if fault != nil {
-		a.finding.err = fault
-		a.answer(&Rejection{Reason: ReasonInternal})
-		a.report(ReasonInternal)
+		a.reject(&Rejection{Reason: ReasonInternal, Err: fault})
 		return
 	}
 	claims, err := a.logoutClaims(clientIDs)
@@ -201,9 +199,7 @@ var (
 // refuseLogout answers as section 2.8 says: one text for whatever is wrong with
 // the token. It is no failure of the address: issuers retry.
 func (a *attempt) refuseLogout(rejection *Rejection) {
-	if rejection.Err != nil && a.finding.err == nil {
-		a.finding.err = rejection.Err
-	}
+	a.explain(rejection.Err)
 	body, h := bodyInvalidRequest, a.w.Header()
 	switch {
 	case rejection.Reason == ReasonUnavailable:

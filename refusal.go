@@ -67,9 +67,7 @@ func (a *attempt) reject(err error) {
 		// A reason that only sessions know is a mistake of the check's author.
 		rejection = &Rejection{Reason: ReasonInternal, Err: rejection}
 	}
-	if rejection.Err != nil && a.finding.err == nil {
-		a.finding.err = rejection.Err
-	}
+	a.explain(rejection.Err)
 	a.abandon()
 	if a.originBudgetSpent(rejection.Reason) {
 		a.cutFlood(rejection.Reason)
@@ -78,6 +76,13 @@ func (a *attempt) reject(err error) {
 	a.answer(rejection)
 	a.report(rejection.Reason)
 	a.countFailure(rejection.Reason)
+}
+
+// explain keeps why for the operator, unless the check has already.
+func (a *attempt) explain(err error) {
+	if a.finding.err == nil {
+		a.finding.err = err
+	}
 }
 
 // answer is refuse(): status, headers and body, nothing that the peer sent.
