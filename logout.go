@@ -159,7 +159,7 @@ func (p *policy) logoutVerifier(text string) logoutJudge {
 func (a *attempt) endLogin(g *Guard, c *token.Claims) error {
 	// The issuer may hang up; what has begun is done whole.
 	ctx := context.WithoutCancel(a.r.Context())
-	claim := store.Claim{Space: store.SpaceLogout, Value: store.TokenID(c.Issuer, c.TokenID).ID, TTL: time.Until(c.Expiry.Add(longestSkew))}
+	claim := store.Claim{Space: store.SpaceLogout, Value: store.TokenID(c.Issuer, c.TokenID).ID, TTL: time.Until(c.Expiry.Add(token.MaxSkew))}
 	if err := a.store.Do(ctx, &claim); err != nil {
 		return unavailable(err)
 	}
@@ -176,10 +176,6 @@ func (a *attempt) endLogin(g *Guard, c *token.Claims) error {
 	}
 	return nil
 }
-
-// longestSkew is the most by which a token's exp may be past and the token still
-// good.
-const longestSkew = 5 * time.Minute
 
 // logoutTarget is the login where the token names it, else the person's tokens
 // from before: by the time the logout comes, there may be a fresh login.

@@ -26,10 +26,12 @@ type Rules struct {
 	AnyAudience   bool          // judge no audience
 }
 
+// MaxSkew is the most by which exp may be past and a token still good.
+const MaxSkew = 5 * time.Minute
+
 const (
 	minSize = 8 << 10
 	maxSize = 32 << 10
-	maxSkew = 5 * time.Minute
 
 	tenantMark = "{tenantid}"
 )
@@ -70,7 +72,7 @@ func newJudge(r Rules, k kind) (*judge, error) {
 	algs, err := algorithms(r, k)
 	wrong = append(wrong, err...)
 	j.algs = algs
-	if r.Skew < 0 || r.Skew > maxSkew {
+	if r.Skew < 0 || r.Skew > MaxSkew {
 		add("ClockSkew", "%v is out of range; use 0s to 5m0s", r.Skew)
 	}
 	if r.MaxAge < 0 {
