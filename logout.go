@@ -76,7 +76,7 @@ func (a *attempt) logOut(g *Guard, clientIDs []string, fault error) {
 		a.refuseLogout(asRejection(err, ReasonUnavailable))
 		return
 	}
-	a.w.Header()[headerCache] = valuesNoStore
+	a.strictHeaders()
 	a.w.WriteHeader(http.StatusOK)
 }
 
@@ -196,7 +196,7 @@ var (
 // the token. It is no failure of the address: issuers retry.
 func (a *attempt) refuseLogout(rejection *Rejection) {
 	a.explain(rejection.Err)
-	body, h := bodyInvalidRequest, a.w.Header()
+	body, h := bodyInvalidRequest, a.strictHeaders()
 	switch {
 	case rejection.Reason == ReasonUnavailable:
 		a.status, body = http.StatusServiceUnavailable, bodyTemporarilyGone
@@ -207,8 +207,6 @@ func (a *attempt) refuseLogout(rejection *Rejection) {
 		a.status = http.StatusBadRequest
 	}
 	h[headerContentType] = valuesJSON
-	h[headerSniff] = valuesNoSniff
-	h[headerCache] = valuesNoStore
 	a.w.WriteHeader(a.status)
 	_, _ = a.w.Write(body) // the issuer may be gone; the event tells
 	a.report(rejection.Reason)
