@@ -92,7 +92,8 @@ func ClockSkew(d time.Duration) TokenOption {
 	return func(s *tokenSettings) { s.rules.Skew = d }
 }
 
-// MaxTokenAge refuses tokens whose iat is missing or longer ago.
+// MaxTokenAge refuses tokens whose iat is missing or longer ago than d. Without it
+// exp alone decides.
 func MaxTokenAge(d time.Duration) TokenOption {
 	return func(s *tokenSettings) {
 		if d <= 0 {
@@ -107,7 +108,8 @@ func MaxTokenSize(n int) TokenOption {
 	return func(s *tokenSettings) { s.rules.MaxSize = n }
 }
 
-// TokenType demands a typ, as "at+jwt" with its required claims (RFC 9068).
+// TokenType demands a typ, as "at+jwt" with its required claims (RFC 9068 section
+// 2.2). Without it none, "JWT" and "at+jwt" are good.
 func TokenType(typ string) TokenOption {
 	return func(s *tokenSettings) {
 		if typ == "" {
@@ -153,8 +155,8 @@ func InsecureAnyAudience(why string) TokenOption {
 	}
 }
 
-// HTTPClient fetches keys, metadata and answers through a copy of c; its redirects are not followed
-// and its time is capped all the same.
+// HTTPClient fetches keys, metadata and answers through a copy of c; its redirects
+// are not followed and its time is capped at 5 seconds all the same.
 func HTTPClient(c *http.Client) TokenOption {
 	return func(s *tokenSettings) {
 		if c == nil {
