@@ -176,7 +176,7 @@ func (f *forged) add(text string, set *keySet, ends, now time.Time) (again bool)
 		return v.count(now)
 	}
 	for len(f.m) >= forgedEntries {
-		delete(f.m, f.oldest())
+		delete(f.m, earliest(f.m, func(t *forgedToken) time.Time { return t.counted }))
 	}
 	f.m[id] = &forgedToken{ends: ends, counted: now}
 	return false
@@ -190,13 +190,13 @@ func (v *forgedToken) count(now time.Time) (again bool) {
 	return false
 }
 
-// oldest returns of a few entries the one counted longest ago.
-func (f *forged) oldest() (victim forgedID) {
+// earliest returns of a few entries the one whose time comes first: what a full table forgets.
+func earliest[V any](m map[forgedID]V, at func(V) time.Time) (victim forgedID) {
 	var first time.Time
 	looked := 0
-	for id, v := range f.m {
-		if looked == 0 || v.counted.Before(first) {
-			victim, first = id, v.counted
+	for id, v := range m {
+		if t := at(v); looked == 0 || t.Before(first) {
+			victim, first = id, t
 		}
 		if looked++; looked == sampled {
 			break

@@ -345,22 +345,7 @@ func (r *refused) add(text string, fault *Error, now time.Time) {
 		r.m = map[forgedID]refusal{}
 	}
 	for len(r.m) >= forgedEntries {
-		delete(r.m, r.oldest())
+		delete(r.m, earliest(r.m, func(known refusal) time.Time { return known.until }))
 	}
 	r.m[id] = refusal{fault, now.Add(inactiveFor)}
-}
-
-// oldest returns of a few entries the one that ends first.
-func (r *refused) oldest() (victim forgedID) {
-	var first time.Time
-	looked := 0
-	for id, known := range r.m {
-		if looked == 0 || known.until.Before(first) {
-			victim, first = id, known.until
-		}
-		if looked++; looked == sampled {
-			break
-		}
-	}
-	return victim
 }
