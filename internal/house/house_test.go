@@ -39,8 +39,8 @@ var (
 	}
 )
 
-// leaves may be imported by any package.
-var leaves = []string{module + "/internal/quote", module + "/internal/strictjson"}
+// leaves may be imported by any package: text for logs, strict JSON, and bytes on the wire for those who attack.
+var leaves = []string{module + "/internal/quote", module + "/internal/strictjson", module + "/internal/probe"}
 
 func TestRootCompilesNoFurtherModule(t *testing.T) {
 	allowed := slices.Concat(direct, indirect, []string{module})

@@ -1,0 +1,156 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/probe"
+	"github.com/wssecure/wssecure/internal/quote"
+)
+
+// An answer is what came back for one handshake.
+type answer struct {
+	response *probe.Response // nil with err
+	err      error
+	took     time.Duration
+}
+
+// status is 0 when no answer came.
+func (a answer) status() int {
+	if a.response == nil {
+		return 0
+	}
+	return a.response.Status
+}
+
+// closed reports that the server ended the connection instead of answering: a refusal too.
+func (a answer) closed() bool {
+	return errors.Is(a.err, io.EOF) || errors.Is(a.err, io.ErrUnexpectedEOF) || errors.Is(a.err, syscall.ECONNRESET) || errors.Is(a.err, syscall.EPIPE)
+}
+
+func (a answer) timedOut() bool {
+	var ne net.Error
+	return errors.Is(a.err, os.ErrDeadlineExceeded) || errors.As(a.err, &ne) && ne.Timeout()
+}
+
+// busy reports a refusal that says nothing of the handshake: the server had enough of us, or of everybody.
+func (a answer) busy() bool { return a.status() == 429 || a.status() == 503 }
+
+// retryAfter is how long a busy server asks for.
+func (a answer) retryAfter() time.Duration {
+	if a.response == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(a.response.Get("Retry-After"))
+	if err != nil || n < 1 {
+		return time.Second
+	}
+	return time.Duration(min(n, 3600)) * time.Second
+}
+
+// ask sends a handshake over a connection of its own, and cuts it when the answer is there.
+func (t *Target) ask(ctx context.Context, h *probe.Handshake) answer {
+	l, a := t.open(ctx, h)
+	if l != nil {
+		l.Close()
+	}
+	return a
+}
+
+// open is ask that leaves the connection open when there is one.
+func (t *Target) open(ctx context.Context, h *probe.Handshake) (*link, answer) {
+	return t.openFrom(ctx, t.LocalAddr, h)
+}
+
+func (t *Target) openFrom(ctx context.Context, local string, h *probe.Handshake) (*link, answer) {
+	l, err := t.dialFrom(ctx, local)
+	if err != nil {
+		return nil, answer{err: err}
+	}
+	began := time.Now()
+	sent := l.Send(h.Bytes())
+	r, err := l.Response() // also when not all could be sent: a server may refuse before it has read everything
+	if err == nil {
+		return l, answer{response: r, took: time.Since(began)}
+	}
+	l.Close()
+	if sent != nil && !(answer{err: err}).closed() {
+		err = sent
+	}
+	return nil, answer{err: err, took: time.Since(began)}
+}
+
+// longestGot bounds what a verdict shows of an answer.
+const longestGot = 300
+
+// got is an answer in one line.
+func (t *Target) got(a answer) string {
+	switch {
+	case a.response != nil:
+		text := a.response.StatusLine
+		if len(a.response.Body) > 0 {
+			text += " | " + string(a.response.Body)
+		}
+		return quote.Cut(t.redact(text), longestGot)
+	case a.closed():
+		return "the connection was closed without an answer"
+	case a.timedOut():
+		return fmt.Sprintf("no answer within %v", probe.DefaultTimeout)
+	}
+	return quote.Cut(t.redact(fmt.Sprint(a.err)), longestGot)
+}
+
+// mustRefuse sends a handshake that no server should admit.
+func (t *Target) mustRefuse(ctx context.Context, sent string, h *probe.Handshake) Verdict {
+	return t.refusal(sent, t.askTwice(ctx, h))
+}
+
+// askTwice asks again when the server was busy, and soon is no longer.
+func (t *Target) askTwice(ctx context.Context, h *probe.Handshake) answer {
+	a := t.ask(ctx, h)
+	if !a.busy() || a.retryAfter() > 2*time.Second || sleep(ctx, a.retryAfter()) != nil {
+		return a
+	}
+	return t.ask(ctx, h.Clone().Set("Sec-WebSocket-Key", newKey()))
+}
+
+// refusal judges the answer to what should have been refused.
+func (t *Target) refusal(sent string, a answer) Verdict {
+	v := Verdict{Sent: quote.Cut(t.redact(sent), longestGot), Got: t.got(a)}
+	switch {
+	case a.status() == 101:
+		v.State = Broken
+	case a.closed():
+		v.State = Held
+	case a.response == nil:
+		v.State, v.Detail = Unclear, "no answer"
+	case a.busy() && !t.honest.busy():
+		v.State, v.Detail = Unclear, "the server was busy: it may have refused for that alone"
+	case t.honest.status() != 101 && a.status() == t.honest.status():
+		v.State, v.Detail = Unclear, "the honest handshake is refused in the same way: give a token, or an Origin that is admitted"
+	default:
+		v.State = Held
+	}
+	return v
+}
+
+func broken(sent, got, format string, args ...any) Verdict {
+	return Verdict{State: Broken, Sent: sent, Got: got, Detail: fmt.Sprintf(format, args...)}
+}
+
+func held(sent, got string) Verdict { return Verdict{State: Held, Sent: sent, Got: got} }
+
+func left(format string, args ...any) Verdict {
+	return Verdict{State: Left, Detail: fmt.Sprintf(format, args...)}
+}
+
+func unclear(sent, got, format string, args ...any) Verdict {
+	return Verdict{State: Unclear, Sent: sent, Got: got, Detail: fmt.Sprintf(format, args...)}
+}

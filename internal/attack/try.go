@@ -1,0 +1,142 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/probe"
+	"github.com/wssecure/wssecure/internal/quote"
+)
+
+// longest is what one attack may take beside Target.Patience.
+const longest = 40 * time.Second
+
+// Try runs one attack against a prepared target, and then looks whether the target still serves honest clients.
+func (a Attack) Try(ctx context.Context, t *Target) Verdict {
+	if v, missing := t.lacks(a); missing {
+		return v
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest+t.Patience)
+	defer cancel()
+	v := a.run(ctx, t)
+	if a.Active && v.State != Left && v.State != Broken {
+		return t.survived(ctx, v)
+	}
+	return v
+}
+
+// run makes a mistake of ours a verdict that cannot be decided, not the end of a scan.
+func (a Attack) run(ctx context.Context, t *Target) (v Verdict) {
+	defer func() {
+		if p := recover(); p != nil {
+			v = Verdict{State: Unclear, Detail: quote.Cut(fmt.Sprintf("the attack itself failed: %v\n%s", p, debug.Stack()), 2000)}
+		}
+	}()
+	return a.Run(ctx, t)
+}
+
+// lacks says what an attack would need and does not have.
+func (t *Target) lacks(a Attack) (Verdict, bool) {
+	if a.Active && !t.Active {
+		return left("active attacks were not allowed"), true
+	}
+	for _, n := range []struct {
+		need    Need
+		given   bool
+		missing string
+	}{
+		{NeedToken | NeedJWT, t.Token != nil, "no token was given"},
+		{NeedSign, t.Sign != nil, "no function that signs was given"},
+		{NeedKeys, len(t.PublicKeys) > 0, "no public key was given"},
+		{NeedTicket, t.Ticket != nil, "no function that issues tickets was given"},
+		{NeedRevoke, t.Revoke != nil, "no function that revokes was given"},
+		{NeedLog, t.Log != nil, "no function that reads the server's log was given"},
+		{NeedSession, t.honest.status() == 101, "the honest handshake is not admitted: " + t.got(t.honest)},
+	} {
+		if a.Needs&n.need != 0 && !n.given {
+			return left("%s", n.missing), true
+		}
+	}
+	if a.Needs&NeedJWT != 0 && strings.Count(t.token(), ".") != 2 {
+		return left("the token is no JWT"), true
+	}
+	return Verdict{}, false
+}
+
+// recovery is how long a server may need until it serves honest clients again.
+const recovery = 5 * time.Second
+
+// survived makes honest handshakes until one ends as the first did.
+func (t *Target) survived(ctx context.Context, v Verdict) Verdict {
+	var a answer
+	for end := time.Now().Add(recovery); ; {
+		a = t.ask(ctx, t.Honest())
+		if a.status() == t.honest.status() {
+			return v
+		}
+		if time.Now().After(end) || sleep(ctx, 100*time.Millisecond) != nil {
+			break
+		}
+	}
+	switch {
+	case a.response != nil && a.response.Get("Retry-After") != "", a.err == errSpent:
+		// It has had enough of this address: that is a defence, and the end of what can be seen from here.
+		return Verdict{State: Unclear, Sent: v.Sent, Got: v.Got, Detail: "afterwards an honest handshake is put off: " + t.got(a)}
+	case ctx.Err() != nil:
+		return Verdict{State: Unclear, Sent: v.Sent, Got: v.Got, Detail: "there was no time left for an honest handshake"}
+	}
+	return broken(v.Sent, t.got(a), "the server did not survive: honest handshakes are no longer answered as before")
+}
+
+// A Result is one attack with its end.
+type Result struct {
+	Attack  Attack
+	Verdict Verdict
+	Took    time.Duration
+}
+
+// Run tries attacks, several at once where they allow it, and reports each as it ends, one at a time.
+func Run(ctx context.Context, t *Target, list []Attack, report func(Result)) {
+	var mu sync.Mutex
+	one := func(a Attack) {
+		began := time.Now()
+		r := Result{Attack: a, Verdict: a.Try(ctx, t), Took: time.Since(began)}
+		mu.Lock()
+		defer mu.Unlock()
+		report(r)
+	}
+	const atOnce = 8
+	places := make(chan struct{}, atOnce)
+	var running sync.WaitGroup
+	for _, a := range list {
+		if a.Alone {
+			continue
+		}
+		places <- struct{}{}
+		running.Go(func() {
+			one(a)
+			<-places
+		})
+	}
+	running.Wait()
+	for _, a := range list {
+		if a.Alone {
+			one(a)
+		}
+	}
+}
+
+// line is every header line of that name, for Verdict.Sent.
+func line(h *probe.Handshake, name string) string {
+	var found []string
+	for _, l := range h.Lines {
+		if n, _, _ := strings.Cut(l, ":"); strings.EqualFold(n, name) {
+			found = append(found, l)
+		}
+	}
+	return strings.Join(found, " | ")
+}
