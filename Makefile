@@ -1,7 +1,7 @@
 # make test        everything: what is missing is installed, then linters, the tests of all modules, a few seconds of fuzzing
 # make lint        gofmt, go vet, staticcheck
 # make fuzz        each fuzz target for FUZZTIME (60s)
-# make bench       the benchmarks of all modules
+# make bench       the benchmarks of all modules; writes docs/benchmarks.md
 # make vuln        govulncheck over all modules
 # make quickstart  the secured chat on https://localhost:8443
 
@@ -26,7 +26,8 @@ fuzz: bin/testrun
 	@bin/testrun -only=fuzz -fuzztime=$(FUZZTIME)
 
 bench:
-	@set -e; for m in $(modules); do echo "== $$m"; go -C $$m test -run='^$$' -bench=. -benchmem ./...; done
+	@set -e; for m in $(filter-out ./benchmarks,$(modules)); do echo "== $$m"; go -C $$m test -run='^$$' -bench=. -benchmem ./...; done
+	@echo "== ./benchmarks"; go -C benchmarks test -run='^$$' -bench=. -benchmem -count=3 -timeout=2h -report=../docs/benchmarks.md
 
 vuln:
 	@set -e; for m in $(modules); do echo "== $$m"; go -C $$m run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...; done

@@ -1,0 +1,109 @@
+package benchmarks
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	coder "github.com/coder/websocket"
+
+	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/wssecuretest"
+)
+
+// lots is a rate that does not hold up a benchmark.
+var lots = wssecure.Rate{N: 1_000_000_000, Per: time.Millisecond, Burst: 1_000_000_000}
+
+// newGuard is a guard as in the package's first example, with the rates raised
+// that would hold up a benchmark, and a token that it has not seen yet.
+func newGuard(tb testing.TB, log slog.Handler, more ...wssecure.Option) (*wssecure.Guard, string) {
+	tb.Helper()
+	issuer := wssecuretest.NewIssuer(tb, "https://id.example.com")
+	options := append([]wssecure.Option{
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.StaticKeys(issuer.JWKS(), "https://id.example.com", wssecuretest.Audience)),
+		wssecure.InsecureAllowPlaintext("measured without a network"),
+		wssecure.LimitHandshakes(wssecure.ByIP(), lots),
+		wssecure.LimitConns(wssecure.BySubject(), 10_000),
+		wssecure.LimitSession(wssecure.Limits{Messages: lots, Bytes: lots}),
+		wssecure.SetLogger(slog.New(log)),
+	}, more...)
+	g, err := wssecure.New(options...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = g.Shutdown(context.Background()) }) // nothing of one benchmark runs in the next
+	claims := issuer.Claims("alice", map[string]any{
+		"sid": "f2a9e6d0c4f0c", "scope": "openid profile ws:read ws:write", "client_id": "web", "name": "Alice Example",
+		"email": "alice@example.com", "roles": []string{"user", "editor"}, "acr": "mfa", "amr": []string{"pwd", "otp"},
+	})
+	return g, issuer.Sign("RS256", claims)
+}
+
+// admitted runs whole sessions through a guard, one after the other: user code
+// returns at once, and the next handshake comes when the guard is done with it.
+func admitted(tb testing.TB) func(n int) {
+	ended := make(chan struct{}, 1)
+	g, token := newGuard(tb, deafLog{ended: ended})
+	handler := g.ConnHandler(func(context.Context, *wssecure.Conn) error { return nil })
+	r, w, keys := memRequest(token), newMemWriter(&memConn{}), &memNonces{}
+	return func(n int) {
+		for range n {
+			keys.set(r)
+			handler.ServeHTTP(w.again(), r)
+			if w.status != 0 {
+				tb.Fatalf("refused with %d", w.status)
+			}
+			<-ended
+		}
+	}
+}
+
+// coderWithDuties is coder/websocket with what a server without a guard needs
+// as well: user code on a goroutine of its own, a context to cancel it, a timer
+// and a list of who is there. The connection is cut.
+func coderWithDuties(tb testing.TB) func(n int) { return duties(tb, (*coder.Conn).CloseNow) }
+
+// coderClosing is coderWithDuties that says goodbye, as the guard does.
+func coderClosing(tb testing.TB) func(n int) {
+	return duties(tb, func(c *coder.Conn) error { return c.Close(coder.StatusNormalClosure, "") })
+}
+
+func duties(tb testing.TB, hangUp func(*coder.Conn) error) func(n int) {
+	var mu sync.Mutex
+	live := map[*coder.Conn]struct{}{}
+	ended := make(chan struct{}, 1)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		c, err := coder.Accept(w, r, &coder.AcceptOptions{InsecureSkipVerify: true})
+		if err != nil {
+			tb.Error(err)
+			return
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		timer := time.AfterFunc(time.Hour, cancel)
+		mu.Lock()
+		live[c] = struct{}{}
+		mu.Unlock()
+		go func() {
+			_ = ctx.Err() // what user code would do with it
+			cancel()
+			timer.Stop()
+			_ = hangUp(c)
+			mu.Lock()
+			delete(live, c)
+			mu.Unlock()
+			ended <- struct{}{}
+		}()
+	}
+	r, w, keys := memRequest(""), newMemWriter(&memConn{}), &memNonces{}
+	return func(n int) {
+		for range n {
+			keys.set(r)
+			handler(w.again(), r)
+			<-ended
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package benchmarks
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+)
+
+// A target is one figure to reach. It is missed when all of three runs are 5 %
+// beyond it; a missed one is an issue with a profile, not a changed number.
+type target struct {
+	name  string // its number, and what is measured beside what
+	unit  string // "ratio", or of an absolute figure
+	goal  float64
+	floor bool // the goal is the least, not the most
+}
+
+// slack is how far beyond its goal a figure may be, since machines are noisy.
+const slack = 0.05
+
+// targets is what the guard has to reach.
+var targets = []target{
+	{name: "0 two equals", unit: "ratio", goal: 1},
+
+	{name: "1 admitted, token seen before / coder with duties", unit: "ratio", goal: 1.05},
+	{name: "1 admitted, token seen before / coder with duties, closed properly", unit: "ratio", goal: 1.05},
+
+	{name: "7 rate check / sethvargo, 1e3 keys", unit: "ratio", goal: 0.45},
+	{name: "7 rate check / sethvargo, 1e5 keys", unit: "ratio", goal: 0.45},
+	{name: "7 rate check, 1e6 keys / 1e3 keys", unit: "ratio", goal: 2},
+	{name: "7 refused / httprate", unit: "ratio", goal: 0.06},
+	{name: "8 a tracked client, 1e6 keys", unit: "B", goal: 24},
+	{name: "8 a tracked client / map with x/time/rate, 1e6 keys", unit: "ratio", goal: 0.16},
+	{name: "8 live clients evicted at the rated load", unit: "%", goal: 0.5},
+
+	{name: "10 meter on top of coder, echo of 64 B", unit: "ns more", goal: 50},
+	{name: "10 meter on top of coder, echo of 1 KiB", unit: "ns more", goal: 50},
+	{name: "10 meter on top of coder, echo of 64 KiB / coder", unit: "ratio", goal: 1},
+	{name: "10 ReadInto / coder's Read, 1 KiB", unit: "ratio", goal: 0.5},
+	{name: "10 ReadInto / coder's Read, 64 KiB", unit: "ratio", goal: 0.15},
+	{name: "11 deadlines on / coder with Background, echo of 64 B", unit: "ratio", goal: 1},
+	{name: "13 small buffers / coder, pipelined 64 B", unit: "ratio", goal: 0.9},
+	{name: "13 small buffers / coder, pipelined 1 KiB", unit: "ratio", goal: 0.9},
+	{name: "13 small buffers / coder, pipelined 64 KiB", unit: "ratio", goal: 0.9},
+
+	{name: "12 idle session, RSS", unit: "B", goal: 9000},
+	{name: "12 idle session, RSS / coder in the handler", unit: "ratio", goal: 0.38},
+	{name: "12 idle session, heap", unit: "B", goal: 3400},
+
+	{name: "14 TLS 1.3 admission, server CPU / coder", unit: "ratio", goal: 1.01},
+}
+
+// missed tells whether v alone would miss the goal.
+func (t target) missed(v float64) bool {
+	if t.floor {
+		return v < t.goal*(1-slack)
+	}
+	return v > t.goal*(1+slack)
+}
+
+func findTarget(name string) (target, error) {
+	for _, t := range targets {
+		if t.name == name {
+			return t, nil
+		}
+	}
+	return target{}, fmt.Errorf("targets.go has no %q", name)
+}
+
+// figures are what the benchmarks of this run have seen, by target; those that
+// have no target are by name too.
+var figures = struct {
+	sync.Mutex
+	order []string
+	of    map[string][]float64
+	unit  map[string]string
+}{of: map[string][]float64{}, unit: map[string]string{}}
+
+// judge notes a figure that has a target, and reports how far it is used up: 1
+// is the goal itself.
+func judge(b *testing.B, name string, v float64) {
+	b.Helper()
+	t, err := findTarget(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	note(name, t.unit, v)
+	b.ReportMetric(v/t.goal, "of-target")
+}
+
+// note keeps a figure for the report.
+func note(name, unit string, v float64) {
+	figures.Lock()
+	defer figures.Unlock()
+	if figures.of[name] == nil {
+		figures.order = append(figures.order, name)
+	}
+	figures.of[name] = append(figures.of[name], v)
+	figures.unit[name] = unit
+}
