@@ -50,6 +50,7 @@ const (
 type counters struct {
 	admitted, messages atomic.Uint64
 	refused, closed    map[Reason]*atomic.Uint64
+	accepts            map[Reason]*atomic.Uint64 // connections closed before TLS
 }
 
 func newAudit(logger *slog.Logger) *audit {
@@ -62,6 +63,7 @@ func newAudit(logger *slog.Logger) *audit {
 		a.counts.refused[r] = new(atomic.Uint64)
 		a.counts.closed[r] = new(atomic.Uint64)
 	}
+	a.counts.accepts = map[Reason]*atomic.Uint64{ReasonBanned: new(atomic.Uint64), ReasonRate: new(atomic.Uint64)}
 	return a
 }
 
@@ -101,6 +103,7 @@ func (a *audit) stats(s *Stats) {
 	s.EventsDropped = a.dropped.Load()
 	s.EventsSampled = a.sampled.Load()
 	s.Refused, s.Closed = nonZero(a.counts.refused), nonZero(a.counts.closed)
+	s.AcceptsRefused = nonZero(a.counts.accepts)
 }
 
 func nonZero(table map[Reason]*atomic.Uint64) map[Reason]uint64 {

@@ -78,9 +78,9 @@ func protect(ctx context.Context, fn func(context.Context) error) (err error) {
 }
 
 const (
-	totalCells  = 64
-	originCells = 1 << 16
-	badKept     = 1 << 14
+	totalCells   = 64
+	addressCells = 1 << 16
+	badKept      = 1 << 14
 )
 
 // totalRates counts handshakes of the whole process, for rules by total.
@@ -98,21 +98,34 @@ func (t *totalRates) take(r Rate) (ok bool, retry time.Duration) {
 	return t.cells.Take(t.all, limit.NewLimit(limit.Rate(r)), 1, time.Now())
 }
 
-// originBudget counts refused origins by address. It is this process's own: a
-// hostile page must not touch a table that honest clients share.
-type originBudget struct {
-	cells *limit.Cells
-	limit limit.Limit
+// addressBudget counts by address, IPv6 by /64 and by /48 with more of it. It is
+// this process's own: what a hostile page or a stranger can do before any check
+// must not touch a table that honest clients share.
+type addressBudget struct {
+	cells        *limit.Cells
+	narrow, wide limit.Limit
 }
 
-func newOriginBudget() *originBudget {
-	rate := limit.Rate{N: refusedOriginsPerMinute, Per: time.Minute, Burst: refusedOriginsPerMinute}
-	return &originBudget{limit.NewCells(originCells), limit.NewLimit(rate)}
+var refusedOriginRate = PerMinute(refusedOriginsPerMinute)
+
+func newAddressBudget(r Rate) *addressBudget {
+	return &addressBudget{limit.NewCells(addressCells), limit.NewLimit(limit.Rate(r)), limit.NewLimit(limit.Rate(r.times(wideBudgetFactor)))}
 }
 
-func (b *originBudget) take(a netip.Addr) bool {
-	ok, _ := b.cells.Take(b.cells.HashPrefix(clientip.Bucket(a)), b.limit, 1, time.Now())
-	return ok
+func (b *addressBudget) take(a netip.Addr, now time.Time) bool {
+	narrow := b.cells.HashPrefix(clientip.Bucket(a))
+	if ok, _ := b.cells.Take(narrow, b.narrow, 1, now); !ok {
+		return false
+	}
+	wide, ok := clientip.Wide(a)
+	if !ok {
+		return true
+	}
+	if ok, _ := b.cells.Take(b.cells.HashPrefix(wide), b.wide, 1, now); ok {
+		return true
+	}
+	b.cells.Take(narrow, b.narrow, -1, now)
+	return false
 }
 
 // badTokens remembers tokens that a verifier of the application found forged,

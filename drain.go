@@ -45,8 +45,10 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 
 // Serve serves srv, hardened, until ctx ends; then it takes itself out of
 // rotation by [Guard.Ready], waits 3 seconds for load balancers to see it, drains
-// the sessions within 20 and shuts srv down, in this order. It uses TLS when the guard or srv has a certificate. A srv.Addr that
-// cannot be had is an error at once.
+// the sessions within 20 and shuts srv down, in this order. It uses TLS when the
+// guard or srv has a certificate. A srv.Addr that cannot be had is an error at
+// once. It uses [Guard.Listener] when [LimitAccepts] is given: not by itself, since
+// srv may serve pages and offices, which that one keeps out or slows down.
 func (g *Guard) Serve(ctx context.Context, srv *http.Server) error {
 	if ctx.Err() != nil {
 		return nil

@@ -20,7 +20,8 @@ import (
 type EventKind string
 
 // Kinds of events. Every handshake that reaches the guard gives one
-// EventRefused, or one EventOpened and one EventClosed.
+// EventRefused, or one EventOpened and one EventClosed. Connections that are cut
+// before there is one, as by [Guard.Listener], give one a minute.
 const (
 	EventRefused        EventKind = "handshake.refused"
 	EventOpened         EventKind = "session.opened"
@@ -135,6 +136,7 @@ type Stats struct {
 	Open            int64             // sessions open now, handshakes that hold a place included
 	Refused         map[Reason]uint64 // handshakes by reason
 	Closed          map[Reason]uint64 // sessions by reason
+	AcceptsRefused  map[Reason]uint64 // connections closed before TLS: ReasonBanned, ReasonRate
 	MessagesRefused uint64
 	EventsDropped   uint64 // not delivered to OnEvent
 	EventsSampled   uint64 // refusals not given to the logger

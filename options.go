@@ -43,6 +43,9 @@ const (
 	defaultConnsInAll      = 100_000
 	sharedStoreCap         = 10_000 // leases of one key that a shared store can count
 
+	defaultAcceptsPerSecond = 50
+	defaultAcceptBurst      = 500
+
 	defaultMessageSize       = 64 << 10
 	defaultMessagesPerSecond = 60
 	defaultMessageBurst      = 120

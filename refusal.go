@@ -211,7 +211,7 @@ func (a *attempt) report(r Reason) {
 func (a *attempt) originBudgetSpent(r Reason) bool {
 	switch r {
 	case ReasonOrigin, ReasonOriginMissing, ReasonOriginDuplicate, ReasonFetchMetadata:
-		return !a.trusted.Contains(a.client) && !a.refusedOrigins.take(a.client)
+		return !a.trusted.Contains(a.client) && !a.refusedOrigins.take(a.client, time.Now())
 	}
 	return false
 }

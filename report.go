@@ -21,6 +21,7 @@ const (
 	hintPlaintextProxy = "plaintext-behind-proxy"
 	hintUnlisted       = "unlisted-forwarder"
 	hintInnerRefused   = "inner-refused: the library behind refused; switch its own origin check off, the guard has decided"
+	hintAcceptsOfProxy = "accepts-of-a-proxy: a private address is over LimitAccepts or banned; if that is your proxy, add TrustProxies(...)"
 	hintOriginIsHost   = "origin-is-host: the Origin is this server's own, which the list lacks; React Native sends it, list it or not"
 )
 

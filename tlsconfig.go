@@ -104,10 +104,12 @@ func (d *draft) finishTLS() {
 }
 
 // TLSConfig is the guard's TLS for a port that serves sockets alone: it offers
-// http/1.1 only. The minimum version is set explicitly, so that no GODEBUG
-// setting lowers it.
+// http/1.1 only, and refuses a banned address at its ClientHello, for ports
+// without [Guard.Listener]. The minimum version is set explicitly, so that no
+// GODEBUG setting lowers it.
 func (g *Guard) TLSConfig() *tls.Config {
 	c := g.core.baseTLS(g.policy)
+	c.GetConfigForClient = g.core.refuseHello(anyBan, nil)
 	c.NextProtos = []string{"http/1.1"}
 	return c
 }
@@ -180,18 +182,21 @@ func verifyState(state tls.ConnectionState, pool *x509.CertPool) error {
 // Harden gives srv the guard's TLS, timeouts and header size where it has none
 // of its own, and makes its Shutdown drain the guard. A TLS configuration of the
 // caller is raised to the profile in a clone, never lowered; its certificates,
-// callbacks and session ticket keys are kept. It returns srv.
+// callbacks and session ticket keys are kept. A network that [Guard.Ban] names is
+// refused at its ClientHello. It returns srv.
 func (g *Guard) Harden(srv *http.Server) *http.Server {
 	srv.ReadHeaderTimeout = cmp.Or(srv.ReadHeaderTimeout, headerTimeout)
 	srv.IdleTimeout = cmp.Or(srv.IdleTimeout, idleTimeout)
 	srv.MaxHeaderBytes = cmp.Or(srv.MaxHeaderBytes, maxHeaderBytes)
 	protocols := g.protocols(srv)
-	base := g.core.baseTLS(g.policy)
+	base, own := g.core.baseTLS(g.policy), g.core.helloOf(srv.TLSConfig)
 	if srv.TLSConfig == nil {
 		srv.TLSConfig = base
 	} else {
 		srv.TLSConfig = g.raise(srv.TLSConfig.Clone(), base)
 	}
+	srv.TLSConfig.GetConfigForClient = g.core.refuseHello(networkBan, own)
+	g.core.keepHello(srv.TLSConfig, own)
 	for _, proto := range protocols {
 		if !slices.Contains(srv.TLSConfig.NextProtos, proto) {
 			srv.TLSConfig.NextProtos = append(slices.Clip(srv.TLSConfig.NextProtos), proto)
@@ -300,7 +305,7 @@ func within[T comparable](own, profile []T) (kept []T, dropped bool) {
 func (g *Guard) listen(srv *http.Server) (net.Listener, error) {
 	g.Harden(srv)
 	c := srv.TLSConfig
-	secure := c.GetCertificate != nil || c.GetConfigForClient != nil || len(c.Certificates) > 0
+	secure := c.GetCertificate != nil || g.core.helloOf(c) != nil || len(c.Certificates) > 0
 	addr := srv.Addr
 	if addr == "" {
 		addr = ":http"
@@ -309,10 +314,16 @@ func (g *Guard) listen(srv *http.Server) (net.Listener, error) {
 		}
 	}
 	l, err := net.Listen("tcp", addr)
-	if err != nil || !secure {
-		return l, err
+	if err != nil {
+		return nil, err
 	}
-	return tls.NewListener(l, c), nil
+	if g.policy.accepts.N > 0 {
+		l = g.Listener(l)
+	}
+	if secure {
+		l = tls.NewListener(l, c)
+	}
+	return l, nil
 }
 
 func tlsNames(t *tls.ConnectionState) (version, suite, curve string) {

@@ -34,7 +34,9 @@
 package wssecure
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -104,6 +106,7 @@ type policy struct {
 	addressCap    capRule
 	subjectCap    int
 	totalCap      int
+	accepts       Rate // zero: LimitAccepts is not given
 	replayWindow  time.Duration
 	handshakeTime time.Duration
 	proxies       *clientip.Proxies
@@ -149,8 +152,11 @@ type core struct {
 	hooks    []func(Event) // New's: for events that belong to no route
 
 	totals         *totalRates
-	refusedOrigins *originBudget
+	refusedOrigins *addressBudget
+	accepts        *addressBudget
 	floodEvents    minuteSample
+	banEvents      minuteSample // of connections closed before TLS
+	rateEvents     minuteSample // likewise
 	storeEvents    minuteSample
 	badTokens      *badTokens
 	rechecks       rechecks
@@ -160,6 +166,7 @@ type core struct {
 	verifiers   []ownVerifier
 	named       []Verifier // the application's own, by their place
 	clientPools []*x509.CertPool
+	hellos      map[*tls.Config]helloFunc // of the callers of Harden
 }
 
 // New makes a guard. It returns every configuration error at once, joined, each
@@ -202,7 +209,7 @@ func newCore(p *policy) *core {
 	return &core{
 		store: store.NewMemory(), node: store.NewNodeID(), live: registry.New[*Session](),
 		audit: newAudit(p.logger), proxies: p.proxies, trusted: p.trusted, certs: p.certs, hooks: p.hooks,
-		totals: newTotalRates(), refusedOrigins: newOriginBudget(), badTokens: newBadTokens(),
+		totals: newTotalRates(), refusedOrigins: newAddressBudget(refusedOriginRate), accepts: newAddressBudget(cmp.Or(p.accepts, defaultAccepts)), badTokens: newBadTokens(),
 	}
 }
 

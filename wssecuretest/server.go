@@ -45,6 +45,9 @@ type Config struct {
 
 	// Plaintext leaves out TLS, as behind a proxy.
 	Plaintext bool
+
+	// Listener, when set, stands between the port and TLS: Guard.Listener, or one that speaks the PROXY protocol below it.
+	Listener func(g *wssecure.Guard, l net.Listener) net.Listener
 }
 
 // Server is a guard on loopback.
@@ -89,6 +92,9 @@ func Start(tb testing.TB, c Config) *Server {
 		tb.Fatalf("wssecuretest: %v", err)
 	}
 	s.Addr = listener.Addr().String()
+	if c.Listener != nil {
+		listener = c.Listener(guard, listener)
+	}
 	srv := &http.Server{
 		Handler:   handler(guard, c),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{processAuthority().leaf}},

@@ -8,6 +8,7 @@
 package clientip
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -25,6 +26,18 @@ func Peer(remoteAddr string) (netip.Addr, bool) {
 		}
 	}
 	return canonical(a), true
+}
+
+// Remote is Peer of a net.Conn's RemoteAddr.
+func Remote(remote net.Addr) (netip.Addr, bool) {
+	switch a := remote.(type) {
+	case nil:
+		return netip.Addr{}, false
+	case *net.TCPAddr:
+		ip := canonical(a.AddrPort().Addr())
+		return ip, ip.IsValid()
+	}
+	return Peer(remote.String())
 }
 
 // canonical gives an address the one form that is compared and counted.

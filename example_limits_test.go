@@ -1,0 +1,49 @@
+package wssecure_test
+
+import (
+	"crypto/tls"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/wssecure/wssecure"
+)
+
+// A port that serves sockets alone refuses banned and flooding addresses before
+// TLS costs anything.
+func ExampleGuard_Listener() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+		wssecure.SetCertificate("cert.pem", "key.pem"),
+		wssecure.TrustNetworks("health checks", "192.0.2.0/28"), // neither counted nor refused
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	port, err := net.Listen("tcp", ":443")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := guard.Harden(&http.Server{Handler: guard.ConnHandler(chat)})
+	log.Fatal(srv.Serve(tls.NewListener(guard.Listener(port), guard.TLSConfig()))) // the guard below TLS
+}
+
+// A large office behind one address reconnects faster than the default lets it.
+func ExampleLimitAccepts() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+		wssecure.LimitAccepts(wssecure.Rate{N: 200, Per: time.Second, Burst: 5000}),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	port, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := guard.Harden(&http.Server{Handler: guard.ConnHandler(chat)})
+	log.Fatal(srv.ServeTLS(guard.Listener(port), "cert.pem", "key.pem"))
+}
