@@ -523,3 +523,12 @@ func awaitPort(t *testing.T, addr, from string) {
 	}
 	t.Fatal("no server on " + addr)
 }
+
+// A connection has no route yet.
+func TestLimitAcceptsBelongsToNew(t *testing.T) {
+	g := newGate(t, quiet)
+	want := "LimitAccepts: cannot differ between routes; move it from With to New"
+	if _, err := g.guard.With(scarce); err == nil || err.Error() != want {
+		t.Errorf("With: %v, want %s", err, want)
+	}
+}
