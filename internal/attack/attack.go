@@ -81,7 +81,10 @@ type Verdict struct {
 // All is the catalogue, in the order of Groups.
 func All() []Attack {
 	var all []Attack
-	for _, list := range [][]Attack{originAttacks()} {
+	for _, list := range [][]Attack{
+		originAttacks(), handshakeAttacks(), headerAttacks(), secretAttacks(), credentialAttacks(), forgedAttacks(), claimAttacks(),
+		ticketAttacks(), frameAttacks(), floodAttacks(), sessionAttacks(), limitAttacks(),
+	} {
 		all = append(all, list...)
 	}
 	slices.SortStableFunc(all, func(a, b Attack) int { return slices.Index(Groups, a.Group) - slices.Index(Groups, b.Group) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -139,4 +140,27 @@ func line(h *probe.Handshake, name string) string {
 		}
 	}
 	return strings.Join(found, " | ")
+}
+
+// difference is what a change has made of a handshake, for Verdict.Sent.
+func difference(before, after *probe.Handshake) string {
+	found := append(diff(after.Lines, before.Lines, ""), diff(before.Lines, after.Lines, "no ")...)
+	if after.Method != before.Method || after.Target != before.Target || after.Proto != before.Proto {
+		found = append([]string{after.Method + " " + after.Target + " " + after.Proto}, found...)
+	}
+	return strings.Join(found, " | ")
+}
+
+// diff is what stands in a and not, as often, in b.
+func diff(a, b []string, mark string) []string {
+	b = slices.Clone(b)
+	var found []string
+	for _, l := range a {
+		if i := slices.Index(b, l); i >= 0 {
+			b = slices.Delete(b, i, i+1)
+			continue
+		}
+		found = append(found, mark+l)
+	}
+	return found
 }

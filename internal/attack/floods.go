@@ -1,0 +1,118 @@
+package attack
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/probe"
+)
+
+// This file is frames that are good one by one, and too many together.
+
+func floodAttacks() []Attack {
+	control := func(opcode byte) []byte {
+		one := probe.AppendFrame(nil, probe.Message(opcode, make([]byte, 125)))
+		return bytes.Repeat(one, 2000)
+	}
+	message := func(n, size int) []byte {
+		one := probe.AppendFrame(nil, probe.Message(probe.Text, bytes.Repeat([]byte("a"), size)))
+		return bytes.Repeat(one, n)
+	}
+	pieces := func(n, size int) []byte {
+		return append(fragments(n, size), probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Continuation, Masked: true})...)
+	}
+	return each(Attack{
+		Group: "floods", Severity: Medium, Active: true, Needs: NeedSession, Refs: []string{"CWE-770"},
+		Why: "a single peer keeps a processor busy, and its neighbours wait",
+	},
+		flood("flood-ping", "2,000 pings at once", "ATTACKS D2", control(probe.Ping), "bound control frames by rate, and end the session above it", "the default; Limits.Controls"),
+		flood("flood-pong", "2,000 pongs that nobody asked for", "ATTACKS D2", control(probe.Pong), "bound control frames by rate, and end the session above it", "the default; Limits.Controls"),
+		flood("flood-empty-fragments", "a message of 5,000 empty fragments", "ATTACKS D3", pieces(5000, 0), "bound the fragments of a message", "the default; Limits.Fragments"),
+		flood("flood-fragments", "a message of 5,000 fragments of a byte", "ATTACKS D3", pieces(5000, 1), "bound the fragments of a message", "the default; Limits.Fragments"),
+		flood("flood-messages", "1,500 messages at once", "ATTACKS D5", message(1500, 10), "bound messages by rate: read later what comes too early", "the default; Limits.Messages"),
+		flood("flood-bytes", "16 MiB in messages of 16 KiB at once", "ATTACKS D5", message(1024, 16<<10), "bound bytes by rate: read later what comes too early", "the default; Limits.Bytes"),
+		deflated("compression-bomb", "64 MiB of zeros in 64 KB", "CVE-2026-1526", zeros),
+		deflated("compression-empty", "a compressed message of 2 MiB that inflates to nothing", "ATTACKS W7", hollow),
+	)
+}
+
+// flood is what a server must not work off as if it were nothing: it ends the session, or takes its time.
+func flood(id, title, ref string, sent []byte, fix, option string) Attack {
+	return Attack{ID: id, Title: title, Refs: []string{ref}, Fix: fix, Option: option, Run: func(ctx context.Context, t *Target) Verdict {
+		l, v, ok := t.session(ctx)
+		if !ok {
+			return v
+		}
+		defer l.Close()
+		began := time.Now()
+		e := l.pour(sent)
+		switch {
+		case e.alive:
+			return broken(title, e.String(), "all of it was worked off within %v", time.Since(began).Round(time.Millisecond))
+		case e.over():
+			return held(title, e.String())
+		}
+		return held(title, "the server took its time: no answer to a ping behind it within "+worked.String())
+	}}
+}
+
+// worked is how soon a server without a bound has worked off a flood.
+const worked = 3 * time.Second
+
+// pour sends all of b and a ping, while it reads what comes back.
+func (l *link) pour(b []byte) ending {
+	payload := []byte(canary())
+	go l.Send(append(b[:len(b):len(b)], probe.AppendFrame(nil, probe.Message(probe.Ping, payload))...))
+	return l.watch(worked, payload)
+}
+
+// deflated is a compressed message that must end the session.
+func deflated(id, title, ref string, body func() []byte) Attack {
+	return Attack{
+		ID: id, Title: title, Severity: High, Refs: []string{ref, "CWE-409"},
+		Why: "a few bytes on the wire cost the server megabytes, or seconds",
+		Fix: "bound the size after inflation and the bytes on the wire", Option: "the default: no compression; under AllowCompression both are bounded",
+		Run: func(ctx context.Context, t *Target) Verdict {
+			h := t.Honest().Set("Sec-WebSocket-Extensions", "permessage-deflate; client_no_context_takeover; server_no_context_takeover")
+			l, a := t.open(ctx, h)
+			if l == nil {
+				return unclear("an offer of permessage-deflate", t.got(a), "no session could be opened")
+			}
+			defer l.Close()
+			if a.status() != 101 {
+				return unclear("an offer of permessage-deflate", t.got(a), "no session could be opened")
+			}
+			if !strings.Contains(a.response.Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
+				return held("an offer of permessage-deflate", "it was declined")
+			}
+			f := probe.Message(probe.Binary, body())
+			f.RSV = 4
+			e := l.pour(probe.AppendFrame(nil, f))
+			if e.over() {
+				return held(title, e.String())
+			}
+			return broken(title, e.String(), "it was not refused")
+		},
+	}
+}
+
+// zeros is 64 MiB of them, as permessage-deflate sends a message (RFC 7692, section 7.2.1).
+func zeros() []byte {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestCompression)
+	if err != nil {
+		panic(err)
+	}
+	chunk := make([]byte, 1<<20)
+	for range 64 {
+		w.Write(chunk)
+	}
+	w.Flush()
+	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xFF, 0xFF})
+}
+
+// hollow is stored blocks of no bytes.
+func hollow() []byte { return bytes.Repeat([]byte{0, 0, 0, 0xFF, 0xFF}, 2<<20/5) }

@@ -1,0 +1,115 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/quote"
+)
+
+// This file is sockets that outlive their right to be open.
+
+// atOnce is how soon a session must end when it has to.
+const atOnce = 3 * time.Second
+
+// outlived opens a session with a token that is about to end for this server, whatever skew it allows: the oldest one that
+// is still admitted.
+func outlived(ctx context.Context, t *Target) Verdict {
+	for _, age := range []int64{298, 118, 88, 58, 28, 13, 8, 3, -2} {
+		now := time.Now().Unix()
+		token, err := t.signed(nil, members{"exp": now - age, "iat": now - 3600, "nbf": now - 3600})
+		if err != nil {
+			return unclear("", "", "Sign: %s", quote.Cut(err.Error(), longestGot))
+		}
+		h := t.with(token)
+		l, a := t.open(ctx, h)
+		if l == nil || a.status() != 101 {
+			if l != nil {
+				l.Close()
+			}
+			continue
+		}
+		defer l.Close()
+		return t.endsWithToken(ctx, l, token, fmt.Sprintf("a session whose token had %d s to live", -age))
+	}
+	return unclear("tokens that have just expired, or soon do", "none of them is admitted", "no session to look at")
+}
+
+// endsWithToken waits until the token is refused for a new socket; then the old one must have ended.
+func (t *Target) endsWithToken(ctx context.Context, l *link, token, sent string) Verdict {
+	for range 15 {
+		if e := l.watch(2*time.Second, nil); e.over() {
+			return held(sent, e.String())
+		}
+		if a := t.ask(ctx, t.with(token)); a.status() == 101 {
+			continue
+		}
+		if e := l.watch(atOnce, nil); e.over() {
+			return held(sent, e.String())
+		}
+		return broken(sent, "the session is open", "the same token is refused for a new one")
+	}
+	return unclear(sent, "the session is open, and the token still admits others", "it did not expire within half a minute")
+}
+
+func revokeSession(ctx context.Context, t *Target) Verdict {
+	token := t.token()
+	l, v, ok := t.sessionOf(ctx, t.with(token))
+	if !ok {
+		return v
+	}
+	defer l.Close()
+	if err := t.Revoke(ctx, token); err != nil {
+		return unclear("", "", "Revoke: %s", quote.Cut(t.redact(err.Error()), longestGot))
+	}
+	const sent = "nothing: the session was left alone"
+	if e := l.watch(atOnce, nil); e.over() {
+		return held(sent, e.String())
+	}
+	return broken(sent, "the session is open", "%v after its token was revoked", atOnce)
+}
+
+func revokeRace(ctx context.Context, t *Target) Verdict {
+	const rounds, beside = 6, 6
+	sent := fmt.Sprintf("%d handshakes at once while their token was revoked, %d times", beside, rounds)
+	admitted := 0
+	for round := range rounds {
+		token := t.token()
+		links := make([]*link, beside)
+		var racing sync.WaitGroup
+		for i := range links {
+			racing.Go(func() {
+				if l, a := t.open(ctx, t.with(token)); a.status() == 101 {
+					links[i] = l
+				} else if l != nil {
+					l.Close()
+				}
+			})
+		}
+		// A little later each round: into the handshake, the check, the registration.
+		sleep(ctx, time.Duration(round)*400*time.Microsecond)
+		err := t.Revoke(ctx, token)
+		racing.Wait()
+		var survivor ending
+		lives := false
+		for _, l := range links {
+			if l == nil {
+				continue
+			}
+			admitted++
+			if e := l.watch(atOnce, nil); !e.over() {
+				survivor, lives = e, true
+			}
+			l.Close()
+		}
+		switch {
+		case err != nil:
+			return unclear(sent, "", "Revoke: %s", quote.Cut(t.redact(err.Error()), longestGot))
+		case lives:
+			return broken(sent, survivor.String(), "a session survived the revocation of its token")
+		}
+	}
+	return held(sent, fmt.Sprintf("%d were admitted first, and all of them ended", admitted))
+}
