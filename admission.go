@@ -99,6 +99,9 @@ func (c *core) quietly(op store.Op) {
 // checkAdmission registers the session, then takes its leases and asks the
 // revocation marks: an event that arrives in between finds the session.
 func (a *attempt) checkAdmission() error {
+	if err := a.askLimits(); err != nil { // before anything is held
+		return err
+	}
 	if err := a.reserve(); err != nil {
 		return err
 	}
@@ -153,7 +156,7 @@ func (a *attempt) fillAdmission(b *admission) error {
 func (a *attempt) fillKeys(b *admission) error {
 	p, s := a.policy, a.session
 	lease := func(k store.Key, bucket string, most int) store.Admit {
-		return store.Admit{Key: k, Bucket: bucket, Cap: most, Node: a.node, Conn: s.conn, Hold: p.limits.Lifetime}
+		return store.Admit{Key: k, Bucket: bucket, Cap: most, Node: a.node, Conn: s.conn, Hold: a.limits.Lifetime}
 	}
 	switch exempt := a.trusted.Contains(a.client); {
 	case a.identity != nil:
@@ -172,7 +175,7 @@ func (a *attempt) fillKeys(b *admission) error {
 func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key, string, int) store.Admit) {
 	p := a.policy
 	keys := id.prepared()
-	subject := lease(keys.subject, "conns", p.subjectCap)
+	subject := lease(keys.subject, "conns", a.limits.Conns)
 	subject.IssuedAt = id.IssuedAt
 	if rule := &p.subjectRate; rule.rate.N > 0 {
 		subject.Bucket, subject.Rate, subject.N = rule.bucket, store.Rate(rule.rate), 1

@@ -47,3 +47,21 @@ func ExampleLimitAccepts() {
 	srv := guard.Harden(&http.Server{Handler: guard.ConnHandler(chat)})
 	log.Fatal(srv.ServeTLS(guard.Listener(port), "cert.pem", "key.pem"))
 }
+
+// What a customer pays for decides how much a socket may do.
+func ExampleLimitSessionBy() {
+	_, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+		wssecure.LimitSession(wssecure.Limits{Conns: 3, MessageSize: 16 << 10}),
+		wssecure.LimitSessionBy(func(id *wssecure.Identity) wssecure.Limits {
+			if id.Claims["plan"] != "business" {
+				return wssecure.Limits{} // those of LimitSession
+			}
+			return wssecure.Limits{Conns: 50, MessageSize: 1 << 20, Messages: wssecure.PerSecond(500)}
+		}),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -71,7 +71,7 @@ func (c *Conn) callFilter(f Filter, typ MessageType, p []byte) (out []byte, err 
 }
 
 func (c *Conn) checkFiltered(typ MessageType, p []byte) error {
-	if int64(len(p)) > c.session.policy.limits.MessageSize {
+	if int64(len(p)) > c.session.limits.Load().MessageSize {
 		return fmt.Errorf("a filter made the message %d bytes long", len(p))
 	}
 	if typ == MessageText && !utf8.Valid(p) {

@@ -185,7 +185,7 @@ func earlyBytes(brw *bufio.ReadWriter) []byte {
 
 func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn {
 	s := a.session
-	limits := a.policy.wire
+	limits := s.limits.Load().wire
 	if a.late {
 		limits = a.policy.lateWire
 	}
@@ -197,7 +197,7 @@ func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn 
 	}
 	s.attach(conn)
 	if a.late && s.late.Load() == nil {
-		conn.SetLimits(a.policy.wire) // the token has come meanwhile
+		conn.SetLimits(s.limits.Load().wire) // the token has come meanwhile
 	}
 	if head == nil && s.err() == nil {
 		conn.Start()

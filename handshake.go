@@ -72,7 +72,8 @@ type attempt struct {
 	reader   string // the listed Origin whose page may read the answer of a POST
 	identity *Identity
 	session  *Session
-	public   *Handshake // for functions of the application
+	limits   *sessionLimits // of the session
+	public   *Handshake     // for functions of the application
 	address  addressKeys
 
 	late       bool // the token may come later

@@ -45,7 +45,7 @@ func (d *draft) finishLateToken() {
 	if d.verifier == nil && !d.given["RequireToken"] {
 		d.fault("AllowLateToken", "no verifier to ask; add RequireToken")
 	}
-	d.lateWire = lateLimits(d.wire)
+	d.lateWire = lateLimits(d.session.wire)
 }
 
 // lateLimits are those of a session whose token is still to come. Ten messages
@@ -115,7 +115,7 @@ func (s *Session) stopLateness() {
 
 // messageSize is how large a message may be now, after inflation.
 func (s *Session) messageSize() int64 {
-	most := s.policy.limits.MessageSize
+	most := s.limits.Load().MessageSize
 	if s.late.Load() != nil {
 		most = min(most, lateMessageSize)
 	}
@@ -195,6 +195,9 @@ func (a *attempt) judgeLate() (err error) {
 // found by its new keys first, so that a revocation in between cannot miss it.
 func (a *attempt) admitLate(l *lateness) error {
 	a.check = "conn-limit"
+	if err := a.askLimits(); err != nil {
+		return err
+	}
 	s, keys := a.session, a.identity.prepared()
 	l.identity.Store(a.identity)
 	found := registry.Keys{Subject: keys.subject.ID, Token: keys.token.ID, OIDCSession: keys.oidc.ID}
@@ -241,8 +244,8 @@ func (s *Session) assume(l *lateness, b *admission) bool {
 	s.leases = s.leasesOf(b)
 	s.identity.Store(l.attempt.identity)
 	s.late.Store(nil)
+	s.setLimits(l.attempt.limits)
 	if s.wire != nil {
-		s.wire.SetLimits(s.policy.wire)
 		s.armExpiry(s.wire)
 	}
 	s.mu.Unlock()

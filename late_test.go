@@ -447,6 +447,7 @@ func TestLateTokenRaces(t *testing.T) {
 		if won.Load() != 1 || lost.Load() != 7 {
 			t.Errorf("%d won, %d lost", won.Load(), lost.Load())
 		}
+		s.WaitEvent(wssecure.EventRenewed)
 		oneEvent(t, s.Events(), wssecure.EventRenewed)
 	})
 	t.Run("S-34 against its deadline, a revocation, an end", func(t *testing.T) {

@@ -2,10 +2,9 @@ package wssecure
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
-
-	"github.com/wssecure/wssecure/internal/wire"
 )
 
 // Limits bound one session. A zero field is the default; no value turns a limit
@@ -30,9 +29,12 @@ type Limits struct {
 // LimitSession bounds every session.
 func LimitSession(l Limits) Option {
 	return func(d *draft) {
-		if d.once("LimitSession") {
-			d.limits = l
-			d.checkLimits("LimitSession", l)
+		if !d.once("LimitSession") {
+			return
+		}
+		d.limits = l
+		for _, text := range l.faults() {
+			d.fault("LimitSession", "%s", text)
 		}
 	}
 }
@@ -82,8 +84,10 @@ func AllowCompression() Option {
 	}
 }
 
-func (d *draft) checkLimits(option string, l Limits) {
-	sizes := []struct {
+// faults says what New would not take, nil for nothing.
+func (l Limits) faults() (all []string) {
+	fault := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	for _, s := range [...]struct {
 		name string
 		n    int64
 		std  int64
@@ -91,24 +95,23 @@ func (d *draft) checkLimits(option string, l Limits) {
 		{"MessageSize", l.MessageSize, defaultMessageSize},
 		{"Fragments", int64(l.Fragments), defaultFragments},
 		{"Conns", int64(l.Conns), defaultConnsPerSubject},
-	}
-	for _, s := range sizes {
+	} {
 		if s.n < 0 {
-			d.fault(option, "%s %d is negative; use 1 or more, or 0 for %d", s.name, s.n, s.std)
+			fault("%s %d is negative; use 1 or more, or 0 for %d", s.name, s.n, s.std)
 		}
 	}
 	if l.Conns > sharedStoreCap {
-		d.fault(option, "Conns %d is beyond a shared store's %d; use less", l.Conns, sharedStoreCap)
+		fault("Conns %d is beyond a shared store's %d; use less", l.Conns, sharedStoreCap)
 	}
 	if l.Fragments > 0 && l.Fragments < 8 {
-		d.fault(option, "Fragments %d refuses ordinary messages; use 8 or more, or 0 for %d", l.Fragments, defaultFragments)
+		fault("Fragments %d refuses ordinary messages; use 8 or more, or 0 for %d", l.Fragments, defaultFragments)
 	}
-	d.checkTimes(option, l)
-	d.checkRates(option, l)
+	all = append(all, l.timeFaults()...)
+	return append(all, l.rateFaults()...)
 }
 
-func (d *draft) checkTimes(option string, l Limits) {
-	times := []struct {
+func (l Limits) timeFaults() (all []string) {
+	for _, x := range [...]struct {
 		name string
 		t    time.Duration
 		std  time.Duration
@@ -118,65 +121,48 @@ func (d *draft) checkTimes(option string, l Limits) {
 		{"Lifetime", l.Lifetime, defaultLifetime},
 		{"Pong", l.Pong, defaultPong},
 		{"Write", l.Write, defaultWrite},
-	}
-	for _, x := range times {
+	} {
+		wrong := "is negative"
+		switch {
+		case x.t == 0 || x.t >= time.Second:
+			continue
+		case x.t > 0:
+			wrong = "is too short for any network"
+		}
 		std := x.std.String()
 		if x.name == "Idle" {
 			std = "none"
 		}
-		switch {
-		case x.t < 0:
-			d.fault(option, "%s %s is negative; use 1s or more, or 0 for %s", x.name, x.t, std)
-		case x.t > 0 && x.t < time.Second:
-			d.fault(option, "%s %s is too short for any network; use 1s or more, or 0 for %s", x.name, x.t, std)
-		}
+		all = append(all, fmt.Sprintf("%s %s %s; use 1s or more, or 0 for %s", x.name, x.t, wrong, std))
 	}
+	return all
 }
 
-func (d *draft) checkRates(option string, l Limits) {
-	rates := []struct {
+func (l Limits) rateFaults() (all []string) {
+	for _, x := range [...]struct {
 		name string
 		r    Rate
-	}{{"Messages", l.Messages}, {"Bytes", l.Bytes}, {"Controls", l.Controls}}
-	for _, x := range rates {
+	}{{"Messages", l.Messages}, {"Bytes", l.Bytes}, {"Controls", l.Controls}} {
 		if x.r == (Rate{}) {
 			continue
 		}
 		if text := x.r.fault("PerSecond(60)"); text != "" {
-			d.fault(option, "%s %s", x.name, text)
+			all = append(all, x.name+" "+text)
 		}
 	}
 	size := cmp.Or(l.MessageSize, defaultMessageSize)
 	if burst := int64(l.Bytes.Burst); burst > 0 && burst < size {
-		d.fault(option, "Bytes.Burst %d is below MessageSize %d; raise it to %d or more", burst, size, size)
+		all = append(all, fmt.Sprintf("Bytes.Burst %d is below MessageSize %d; raise it to %d or more", burst, size, size))
 	}
+	return all
 }
 
-// finishSession fills in the defaults and prepares what the wire asks for.
+// finishSession fills in the defaults and prepares what sessions ask for.
 func (d *draft) finishSession() {
-	l := &d.limits
-	l.MessageSize = cmp.Or(l.MessageSize, defaultMessageSize)
-	l.Messages = cmp.Or(l.Messages, Rate{defaultMessagesPerSecond, time.Second, defaultMessageBurst}).filled()
-	l.Controls = cmp.Or(l.Controls, Rate{defaultControlsPerSecond, time.Second, defaultControlBurst}).filled()
-	l.Bytes = cmp.Or(l.Bytes, Rate{defaultBytesPerSecond, time.Second, defaultByteBurst}).filled()
-	// A message that is let in must fit into the budget, or it would never be read.
-	l.Bytes.Burst = max(l.Bytes.Burst, int(l.MessageSize))
-	l.Fragments = cmp.Or(l.Fragments, defaultFragments)
-	l.MessageTime = cmp.Or(l.MessageTime, defaultMessageTime)
-	l.Lifetime = cmp.Or(l.Lifetime, defaultLifetime)
-	l.Pong = cmp.Or(l.Pong, defaultPong)
-	l.Write = cmp.Or(l.Write, defaultWrite)
+	d.limits = d.limits.over(defaultLimits)
 	d.ping = cmp.Or(d.ping, defaultPing)
 	if len(d.types) == 0 {
 		d.types = []MessageType{MessageText, MessageBinary}
 	}
-	d.wire = wire.Limits{
-		MessageSize: l.MessageSize,
-		Messages:    wire.Rate(l.Messages), Bytes: wire.Rate(l.Bytes), Controls: wire.Rate(l.Controls),
-		Fragments:   l.Fragments,
-		MessageTime: l.MessageTime, Idle: l.Idle, Ping: d.ping, Pong: l.Pong, Write: l.Write,
-		CloseOnRate: l.CloseOnRate,
-		Text:        slices.Contains(d.types, MessageText),
-		Binary:      slices.Contains(d.types, MessageBinary),
-	}
+	d.session = d.ready(d.limits)
 }

@@ -30,6 +30,7 @@ type Session struct {
 	origin originTrust
 
 	identity atomic.Pointer[Identity]
+	limits   atomic.Pointer[sessionLimits]
 	late     atomic.Pointer[lateness] // nil unless its token is still to come
 	request  RequestInfo
 	url      url.URL
@@ -163,6 +164,7 @@ func (a *attempt) openSession() {
 		client: a.client, origin: a.originTrust,
 	}
 	s.identity.Store(a.identity)
+	s.limits.Store(a.limits)
 	s.request = RequestInfo{Method: a.r.Method, Host: a.r.Host, values: pathValues(a.r)}
 	s.url = a.cleanURL()
 	s.request.URL = &s.url
@@ -297,9 +299,13 @@ func (s *Session) attach(c *wire.Conn) {
 		return
 	}
 	s.followRechecks()
-	l := s.policy.limits
-	c.SetLifetime(time.Now().Add(l.Lifetime - time.Duration(rand.Int64N(int64(l.Lifetime/10)+1))))
+	s.armLifetime(c, time.Now())
 	s.armExpiry(c)
+}
+
+func (s *Session) armLifetime(c *wire.Conn, from time.Time) {
+	life := s.limits.Load().Lifetime
+	c.SetLifetime(from.Add(life - time.Duration(rand.Int64N(int64(life/10)+1))))
 }
 
 // connection is nil before the 101.

@@ -113,9 +113,10 @@ type policy struct {
 	trusted       *clientip.Networks
 
 	limits    Limits
+	limitsBy  *limitsRule    // nil: one for all
+	session   *sessionLimits // limits, made ready
 	ping      time.Duration
 	types     []MessageType
-	wire      wire.Limits
 	lateWire  wire.Limits // until a late token has come
 	onMessage []Filter
 	onSend    []Filter
