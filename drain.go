@@ -3,24 +3,30 @@ package wssecure
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Shutdown refuses new handshakes with 503, ends every session with 1012 and
-// waits until the user code of all has returned. When ctx ends first what is
-// left is cut and ctx's error returned. Call it before http.Server's own
-// Shutdown, which does not know of hijacked connections; a server of [Harden]
-// does it by itself.
+// Shutdown refuses new handshakes with 503 and ends the sessions with 1012, in
+// random order and evenly over 80 % of the time that ctx leaves, or of 30 seconds
+// when it has no deadline: not all of them reach the next server in one second.
+// It returns nil as soon as the user code of all has returned. When ctx ends
+// first, what is left is closed with 1001, cut after at most a quarter of a
+// second, and ctx's error returned.
+//
+// A second call waits for the drain that the first has begun, and the end of its
+// ctx ends that drain in the same way. Call Shutdown before http.Server's own,
+// which does not know of hijacked connections; a server of [Harden] then begins
+// a drain of 30 seconds by itself, but does not wait for it.
 func (g *Guard) Shutdown(ctx context.Context) error {
 	c := g.core
 	c.draining.Store(true)
-	c.shutdown.Do(func() {
+	if c.staged.CompareAndSwap(false, true) {
 		c.audit.emit(Event{Kind: EventDraining, Time: time.Now().UTC()}, c.hooks)
-	})
-	for s := range c.live.All() {
-		s.endWith(&Rejection{Reason: ReasonRestart}, ByGuard, 1012)
+		c.endInStages(ctx)
 	}
 	// In this order: a handshake that was admitted before the drain began is a
 	// session already, and its user code is counted before it can be closed.
@@ -29,9 +35,7 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 		err = c.running.wait(ctx)
 	}
 	if err != nil {
-		for s := range c.live.All() {
-			s.cut()
-		}
+		c.cutRest()
 	}
 	c.mu.Lock()
 	verifiers := c.verifiers
@@ -41,6 +45,62 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 		v.detach(c)
 	}
 	return err
+}
+
+// endInStages tells one session after the other that the server restarts, until
+// all are told or gone, or ctx ends. A handshake that is not listed here was
+// registered after draining was set, and refuses itself.
+func (c *core) endInStages(ctx context.Context) {
+	left := slices.Collect(c.live.All())
+	rand.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
+	start, total, span := time.Now(), len(left), drainTime(ctx)/5*4
+	for ctx.Err() == nil {
+		due := total
+		if passed := time.Since(start); passed < span {
+			due = min(total, 1+int(float64(total)*passed.Seconds()/span.Seconds()))
+		}
+		for told := total - len(left); told < due; told++ {
+			left[0].endWith(&Rejection{Reason: ReasonRestart}, ByGuard, 1012)
+			left[0], left = nil, left[1:]
+		}
+		if len(left) == 0 {
+			return
+		}
+		next := time.Duration(float64(span) * float64(due) / float64(total))
+		select {
+		case <-time.After(max(next-time.Since(start), drainTick)):
+		case <-c.sessions.gone():
+			return
+		case <-ctx.Done():
+		}
+	}
+}
+
+// drainTime is how long ctx leaves for a drain.
+func drainTime(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return defaultDrain
+}
+
+// cutRest closes what is left when the time is over: with a close frame where
+// none has been sent, and without waiting for an answer.
+func (c *core) cutRest() {
+	for s := range c.live.All() {
+		s.endWith(&Rejection{Reason: ReasonDraining}, ByGuard, 1001)
+	}
+	// A caller may end the process when Shutdown returns: the frames go out first.
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if c.sessions.wait(ctx) == nil {
+		return
+	}
+	for s := range c.live.All() {
+		if w := s.connection(); w != nil {
+			w.Cut()
+		}
+	}
 }
 
 // Serve serves srv, hardened, until ctx ends; then it takes itself out of
@@ -99,23 +159,33 @@ func (t *tasks) leave() {
 	}
 }
 
+// gone is closed when nothing runs.
+func (t *tasks) gone() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.n == 0 {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	if t.idle == nil {
+		t.idle = make(chan struct{})
+	}
+	return t.idle
+}
+
 // wait returns when nothing runs, or with ctx's error.
 func (t *tasks) wait(ctx context.Context) error {
-	for {
-		t.mu.Lock()
-		if t.n == 0 {
-			t.mu.Unlock()
-			return nil
-		}
-		if t.idle == nil {
-			t.idle = make(chan struct{})
-		}
-		idle := t.idle
-		t.mu.Unlock()
-		select {
-		case <-idle:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	gone := t.gone()
+	select {
+	case <-gone: // also when ctx has ended
+		return nil
+	default:
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

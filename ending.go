@@ -267,11 +267,3 @@ func (c *core) reportUnserved(p *policy, e Event, r Reason, status int, err erro
 	}
 	c.audit.emit(e, p.hooks)
 }
-
-// cut ends what is left of a session at once.
-func (s *Session) cut() {
-	s.end(cause{rejection: &Rejection{Reason: ReasonDraining}, by: ByGuard})
-	if w := s.connection(); w != nil {
-		w.Cut()
-	}
-}

@@ -56,6 +56,9 @@ func (a *attempt) prepare() (http.ResponseWriter, http.Hijacker, context.Context
 		return nil, nil, nil, &Rejection{Reason: ReasonUnavailable, Err: a.r.Context().Err()}
 	}
 	if err := a.session.err(); err != nil {
+		if errors.Is(err, ReasonRestart) {
+			err = a.refuseDraining() // its turn in a drain came before its 101
+		}
 		return nil, nil, nil, err
 	}
 	a.session.from = facts{id: a.id, started: a.started, origin: first(a.r.Header[headerOrigin]), hint: a.hint, peer: a.peer}

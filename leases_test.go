@@ -216,8 +216,10 @@ func TestNothingIsLeftOfADrain(t *testing.T) {
 	draining := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
 		close(draining)
-		ended <- g.guard.Shutdown(context.Background())
+		ended <- g.guard.Shutdown(ctx)
 	}()
 	<-draining
 	refused := 1000 - admittedOf(g, 1000, attacker, bearer(g.issuer.Token("alice")))

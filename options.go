@@ -77,9 +77,11 @@ const (
 	lateBytes           = 512 << 10
 	lateConnsPerAddress = 64
 
-	defaultDrain = 30 * time.Second // of the Shutdown of a server that Harden has seen
-	serveDrain   = 20 * time.Second // of Serve: with the notice below what orchestrators grant, 30 s
-	drainNotice  = 3 * time.Second  // in which load balancers see Ready fail
+	defaultDrain = 30 * time.Second       // without a deadline, and of a server that Harden has seen
+	serveDrain   = 20 * time.Second       // of Serve: with the notice below what orchestrators grant, 30 s
+	drainNotice  = 3 * time.Second        // in which load balancers see Ready fail
+	drainTick    = 10 * time.Millisecond  // sessions that are due within it are told together
+	lastWords    = 250 * time.Millisecond // for the close frames at the end of a drain
 )
 
 // draft is a policy in the making: options write into it, New and With finish it.

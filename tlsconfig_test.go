@@ -1,7 +1,6 @@
 package wssecure_test
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -311,21 +310,4 @@ func TestFIPS(t *testing.T) {
 		t.Errorf("a FIPS client: %v", err)
 	}
 	t.Log("in FIPS mode")
-}
-
-// TestServe is the way of a whole server: TLS, Ready, drain.
-func TestServe(t *testing.T) {
-	g, err := wssecure.New(anybody()...)
-	wantNil(t, err)
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	wantNil(t, err)
-	defer taken.Close()
-	if err := g.Serve(context.Background(), &http.Server{Addr: taken.Addr().String()}); err == nil {
-		t.Error("S-45: Serve on a taken port succeeded")
-	}
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := g.Serve(ended, &http.Server{Addr: taken.Addr().String()}); err != nil {
-		t.Errorf("S-45: Serve after its context gave %v", err)
-	}
 }

@@ -146,10 +146,10 @@ type core struct {
 	open     atomic.Int64 // places taken in the whole process
 	nextConn atomic.Uint64
 	draining atomic.Bool
-	leaving  atomic.Bool // Serve is about to drain
-	sessions tasks       // registered sessions: handshakes past their checks, connections not closed yet
-	running  tasks       // user code that has not returned
-	shutdown sync.Once
+	leaving  atomic.Bool   // Serve is about to drain
+	sessions tasks         // registered sessions: handshakes past their checks, connections not closed yet
+	running  tasks         // user code that has not returned
+	staged   atomic.Bool   // a drain has begun to end the sessions
 	hooks    []func(Event) // New's: for events that belong to no route
 
 	totals         *totalRates

@@ -115,6 +115,10 @@ func Start(tb testing.TB, c Config) *Server {
 		s.URL = "ws://" + s.Addr + "/ws"
 	}
 	tb.Cleanup(func() {
+		// A test that leaves sessions open does not wait for their turns.
+		hurry, hurried := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer hurried()
+		_ = guard.Shutdown(hurry)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := guard.Shutdown(ctx); err != nil {
