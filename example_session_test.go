@@ -77,3 +77,46 @@ func ExampleRequireAuthLevel() {
 	http.Handle("/ws", guard.ConnHandler(chat))
 	http.Handle("/payments", payments.ConnHandler(chat))
 }
+
+// Pages learn why they were refused: 3000 sends a visitor to the login, 1013 lets
+// the page come back later. A page of another site still sees 1006 alone.
+func ExampleSetBrowserRefusals() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+		wssecure.SetBrowserRefusals(),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("/ws", guard.ConnHandler(chat))
+}
+
+// The sessions end one by one over the first 40 of 50 seconds, so that the next
+// server does not meet all of them at once.
+func ExampleGuard_Shutdown() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := guard.Harden(&http.Server{Addr: ":8443", Handler: guard.ConnHandler(chat)})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-exampleSignal.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
+		defer cancel()
+		if err := guard.Shutdown(ctx); err != nil {
+			log.Print("not all sessions have ended by themselves: ", err)
+		}
+		srv.Shutdown(ctx)
+	}()
+	log.Print(srv.ListenAndServeTLS("cert.pem", "key.pem"))
+	<-stopped
+}
+
+// exampleSignal stands for signal.NotifyContext.
+var exampleSignal = context.Background()

@@ -76,12 +76,13 @@ type attempt struct {
 	public   *Handshake     // for functions of the application
 	address  addressKeys
 
-	late       bool // the token may come later
-	reserved   bool // holds a place of the process
-	switched   bool // the connection is the session's
-	retryAfter time.Duration
-	retryValue [1]string // of the header
-	body       [320]byte // of the answer
+	late         bool // the token may come later
+	pageAdmitted bool // its Origin is there and was not refused
+	reserved     bool // holds a place of the process
+	switched     bool // the connection is the session's
+	retryAfter   time.Duration
+	retryValue   [1]string // of the header
+	body         [320]byte // of the answer
 
 	originTrust originTrust
 	check       string // the check that runs or refused

@@ -268,6 +268,7 @@ func (a *attempt) refuseFull() error {
 // passes: whoever shares an address with an attacker keeps its access. The ticket
 // is read here, since the store is asked anyway, and judged in the token's place.
 func (a *attempt) checkRate() error {
+	a.pageAdmitted = a.originTrust == originExact || a.originTrust == originLoose
 	if a.trusted.Contains(a.client) {
 		return nil
 	}

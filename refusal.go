@@ -73,9 +73,14 @@ func (a *attempt) reject(err error) {
 		a.cutFlood(rejection.Reason)
 		return
 	}
-	a.answer(rejection)
-	a.report(rejection.Reason)
-	a.countFailure(rejection.Reason)
+	// Also when middleware's writer panics.
+	defer func() {
+		a.report(rejection.Reason)
+		a.countFailure(rejection.Reason)
+	}()
+	if !a.closeInstead(rejection.Reason) {
+		a.answer(rejection)
+	}
 }
 
 // explain keeps why for the operator, unless the check has already.
@@ -87,20 +92,22 @@ func (a *attempt) explain(err error) {
 
 // answer is refuse(): status, headers and body, nothing that the peer sent.
 func (a *attempt) answer(rejection *Rejection) {
-	reason := rejection.Reason
-	status := a.status
-	if status == 0 {
-		status = reason.Status()
-	}
-	a.status = status
+	a.settleStatus(rejection.Reason)
 	h := a.strictHeaders()
 	h[headerContentType] = valuesProblem
 	h[headerConnection] = valuesClose
 	a.statusHeaders(h, rejection)
 	// Errors mean a writer without deadlines: net/http's own timeouts hold then.
 	_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(bodyDeadline))
-	a.w.WriteHeader(status)
-	a.writeProblem(reason.public(), status)
+	a.w.WriteHeader(a.status)
+	a.writeProblem(rejection.Reason.public(), a.status)
+}
+
+// settleStatus keeps the status of a check that has its own.
+func (a *attempt) settleStatus(r Reason) {
+	if a.status == 0 {
+		a.status = r.Status()
+	}
 }
 
 // strictHeaders are those of every answer that is the guard's own.

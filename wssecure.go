@@ -78,6 +78,7 @@ type policy struct {
 	subprotocols       []string
 	requireSubprotocol bool
 	compression        bool
+	browserRefusals    bool
 
 	verifier      Verifier
 	verifierCalls *calls
@@ -161,6 +162,7 @@ type core struct {
 	storeEvents    minuteSample
 	badTokens      *badTokens
 	rechecks       rechecks
+	farewells      farewells
 	hinted         [hintCount]atomic.Bool
 
 	mu          sync.Mutex
