@@ -88,7 +88,7 @@ func main() {
 	}
 	context.AfterFunc(ctx, func() {
 		stop() // from here on Ctrl-C has its usual meaning
-		fmt.Println("\nDraining: open sockets are told 1012 and come back later, for at most 20 s. Ctrl-C again stops at once.")
+		fmt.Println("\nDraining: after 3 s for load balancers to notice, open sockets are told 1012 one by one, over 16 s. Ctrl-C again stops at once.")
 	})
 	exitOn(serve(ctx, *addr, func(d *demo) { d.greet(os.Stdout) }))
 }

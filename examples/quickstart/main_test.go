@@ -114,7 +114,7 @@ func TestPageObeysItsOwnPolicy(t *testing.T) {
 			t.Errorf("no button for %s", a.ID)
 		}
 	}
-	for path, kind := range map[string]string{"/app.js": "text/javascript; charset=utf-8", "/app.css": "text/css; charset=utf-8", "/icon.svg": "image/svg+xml"} {
+	for path, kind := range map[string]string{"/app.js": "text/javascript; charset=utf-8", "/reconnect.js": "text/javascript; charset=utf-8", "/app.css": "text/css; charset=utf-8", "/icon.svg": "image/svg+xml"} {
 		resp, body := d.get(t, path)
 		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != kind {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, resp.Header.Get("Content-Type"))

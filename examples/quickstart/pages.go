@@ -30,7 +30,7 @@ func (d *demo) pages() (*http.ServeMux, error) {
 		w.Header().Set("Cache-Control", "no-store") // the next run has another certificate, port, policy
 		w.Write(index)
 	})
-	for _, name := range []string{"app.css", "app.js", "icon.svg"} {
+	for _, name := range []string{"app.css", "app.js", "reconnect.js", "icon.svg"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-store")
 			http.ServeFileFS(w, r, page, "page/"+name)

@@ -1,6 +1,8 @@
 // The page: a chat and an event feed over two secured sockets, and buttons that ask the server to attack itself.
 // Whatever came from somebody else reaches the document as text only.
 
+import { Reconnecting } from './reconnect.js'
+
 const byId = id => document.getElementById(id)
 
 function el(tag, cls, ...content) {
@@ -31,7 +33,7 @@ function session(stale) {
 }
 
 async function getJSON(url, options) {
-  const answer = await fetch(url, options)
+  const answer = await fetch(url, options).catch(() => { throw new Error('server not reachable') })
   const body = answer.status === 204 ? {} : await answer.json()
   if (!answer.ok) throw new Error(body.error || `${url}: ${answer.status}`)
   return body
@@ -52,68 +54,47 @@ const sentences = {
   1011: 'The server had a problem of its own.',
   1012: 'The server restarts.',
   1013: 'The server is full; try again later.',
-  3000: 'The token is no longer good. A new one is being fetched.',
+  3000: 'The token is no longer good.',
   3003: 'This identity may not do that.',
   3008: 'Nothing was heard for too long.',
 }
 const explain = code => sentences[code] || 'Closed by the application.'
 
-// What may pass by itself is tried again; 3003 and 1008 would only end the same way, so there the visitor decides.
-const retried = new Set([1001, 1005, 1006, 1011, 1012, 1013, 3000, 3008])
-const longestPause = 30_000
-
-// A socket that comes back: with jitter, so that a thousand pages do not return in the same second.
+// A line is a socket that comes back (reconnect.js) and what the page shows of it.
 class Line {
   constructor(path, stateId, closedId, onMessage) {
-    this.url = `wss://${location.host}${path}`
     this.state = byId(stateId)
     this.notice = byId(closedId)
-    this.onMessage = onMessage
-    this.failures = 0
-    addEventListener('online', () => { if (this.timer) this.connect() })
-    this.connect()
+    this.socket = new Reconnecting({
+      dial: async fresh => {
+        this.show('wait', 'connecting')
+        const { token } = await (this.pass = session(fresh ? this.pass : undefined))
+        return new WebSocket(`wss://${location.host}${path}`, ['bearer', token, 'chat'])
+      },
+      open: () => {
+        this.notice.hidden = true
+        this.show('open', 'connected')
+        this.onOpen?.()
+      },
+      message: e => onMessage(JSON.parse(e.data)),
+      wait: ({ code, reason, pause }) => {
+        this.show('wait', `${code}${reason ? ' ' + reason : ''}, again in ${Math.max(1, Math.round(pause / 1000))} s`)
+        this.state.title = explain(code)
+      },
+      stop: ({ code, reason }) => this.stopped(code, reason),
+    })
   }
 
-  get open() { return this.socket?.readyState === WebSocket.OPEN }
+  get open() { return this.socket.socket?.readyState === WebSocket.OPEN }
 
-  send(value) { this.socket.send(JSON.stringify(value)) }
+  send(value) { this.socket.socket.send(JSON.stringify(value)) }
 
-  async connect(stale) {
-    clearTimeout(this.timer)
-    this.timer = undefined
-    this.show('wait', 'connecting')
-    let token
-    try { ({ token } = await (this.pass = session(stale))) } catch { return this.retry(1006, 'server not reachable') }
-    const socket = this.socket = new WebSocket(this.url, ['bearer', token, 'chat'])
-    let opened = 0
-    socket.onopen = () => {
-      opened = Date.now()
-      this.notice.hidden = true
-      this.show('open', 'connected')
-      this.onOpen?.()
-    }
-    socket.onmessage = e => this.onMessage(JSON.parse(e.data))
-    socket.onclose = e => {
-      if (opened && Date.now() - opened > 5000) this.failures = 0
-      if (retried.has(e.code)) this.retry(e.code, e.reason, !opened)
-      else this.stop(e.code, e.reason)
-    }
-  }
-
-  // refused: there was no session at all, perhaps because of the token, which 1006 does not say. A new one costs little.
-  retry(code, reason, refused) {
-    const ceiling = Math.min(longestPause, 500 * 2 ** this.failures++)
-    const pause = ceiling / 2 + Math.random() * ceiling / 2
-    this.show('wait', `${code}${reason ? ' ' + reason : ''}, again in ${Math.max(1, Math.round(pause / 1000))} s`)
-    this.state.title = explain(code)
-    this.timer = setTimeout(() => this.connect(code === 3000 || refused ? this.pass : undefined), pause)
-  }
-
-  stop(code, reason) {
+  // stopped leaves it to the visitor: it would only end the same way again.
+  stopped(code, reason) {
     this.show('stop', 'closed')
     const again = el('button', '', 'Connect again')
     again.type = 'button'
-    again.onclick = () => this.connect(code === 3003 ? this.pass : undefined)
+    again.onclick = () => this.socket.connect(code === 3000 || code === 3003)
     this.notice.replaceChildren(el('span', '', el('b', '', `${code} ${reason}`.trim()), el('br'), explain(code)), again)
     this.notice.hidden = false
   }
