@@ -179,7 +179,11 @@ func memGuard(tb testing.TB, log memLogger, more ...wssecure.Option) (*wssecure.
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = g.Shutdown(context.Background()) }) // nothing of one test runs in the next
+	tb.Cleanup(func() { // nothing of one test runs in the next
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = g.Shutdown(ctx)
+	})
 	claims := issuer.Claims("alice", map[string]any{
 		"sid": "f2a9e6d0c4f0c", "scope": "openid profile ws:read ws:write", "client_id": "web", "name": "Alice Example",
 		"email": "alice@example.com", "roles": []string{"user", "editor"}, "acr": "mfa", "amr": []string{"pwd", "otp"},

@@ -35,7 +35,11 @@ func newGuard(tb testing.TB, log slog.Handler, more ...wssecure.Option) (*wssecu
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = g.Shutdown(context.Background()) }) // nothing of one benchmark runs in the next
+	tb.Cleanup(func() { // nothing of one benchmark runs in the next
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = g.Shutdown(ctx)
+	})
 	claims := issuer.Claims("alice", map[string]any{
 		"sid": "f2a9e6d0c4f0c", "scope": "openid profile ws:read ws:write", "client_id": "web", "name": "Alice Example",
 		"email": "alice@example.com", "roles": []string{"user", "editor"}, "acr": "mfa", "amr": []string{"pwd", "otp"},
