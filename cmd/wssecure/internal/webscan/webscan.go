@@ -1,0 +1,227 @@
+// Package webscan looks at what a target says in plain HTTP: its headers and cookies, and what it does without TLS.
+package webscan
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/wssecure/wssecure/cmd/wssecure/internal/endpoint"
+	"github.com/wssecure/wssecure/cmd/wssecure/internal/finding"
+	"github.com/wssecure/wssecure/internal/probe"
+	"github.com/wssecure/wssecure/internal/quote"
+)
+
+// Checks are those of transport, pages and cookies.
+func Checks() []endpoint.Check {
+	return append(append(transportChecks(), pageChecks()...), cookieChecks()...)
+}
+
+func pageChecks() []endpoint.Check {
+	return endpoint.Each(finding.Rule{Group: "pages", Refs: []string{"CWE-693"}},
+		endpoint.Check{Rule: finding.Rule{
+			ID: "hsts-missing", Title: "Strict-Transport-Security over TLS", Severity: finding.Low, Refs: []string{"RFC 6797", "ASVS 3.4.1"},
+			Why:    "a first visit by http:// can be kept there and read, cookies included",
+			Fix:    "Strict-Transport-Security: max-age=31536000 with every answer over TLS",
+			Option: "on by default; SetHSTS for another value",
+		}, Run: hsts},
+		endpoint.Check{Rule: finding.Rule{
+			ID: "hsts-short", Title: "a Strict-Transport-Security that lasts half a year", Severity: finding.Low, Refs: []string{"RFC 6797"},
+			Why:    "visitors who come rarely are back to a first visit each time; max-age=0 makes browsers forget",
+			Fix:    "Strict-Transport-Security: max-age=31536000",
+			Option: "one year by default; SetHSTS for another value",
+		}, Run: hstsAge},
+		page(finding.Rule{
+			ID: "page-frames", Title: "a page that cannot be framed", Severity: finding.Low, Refs: []string{"CWE-1021", "ASVS 3.4.6"},
+			Why:    "clickjacking: another site shows the page under its own buttons",
+			Fix:    "Content-Security-Policy: frame-ancestors 'none', and X-Frame-Options: DENY for old browsers",
+			Option: "on by default; SetCSP for other ancestors",
+		}, framing),
+		page(finding.Rule{
+			ID: "page-sniffing", Title: "X-Content-Type-Options: nosniff", Severity: finding.Low, Refs: []string{"ASVS 3.4.4"},
+			Why:    "an answer that holds a visitor's text may be taken for a script or a page",
+			Fix:    "X-Content-Type-Options: nosniff with every answer",
+			Option: "on by default",
+		}, sniffing),
+		page(finding.Rule{
+			ID: "page-csp", Title: "a Content-Security-Policy", Severity: finding.Low, Refs: []string{"ASVS 3.4.3"},
+			Why:    "one unescaped message becomes a script with the visitor's rights, and may connect anywhere",
+			Fix:    "a policy that names the page's own sources, and wss:// of the socket's host in connect-src",
+			Option: "on by default; Pages for the full set, SetCSP for another policy",
+		}, policy),
+		page(finding.Rule{
+			ID: "page-downgrade", Title: "redirects that stay on TLS", Severity: finding.Medium, Refs: []string{"CWE-319"},
+			Why:    "a visitor who came by TLS is sent on in clear",
+			Fix:    "redirect to https:// only",
+			Option: "the guard never redirects",
+		}, downgrade),
+		page(finding.Rule{
+			ID: "page-version", Title: "answers that do not say which software of which version", Severity: finding.Info, Refs: []string{"CWE-200", "ASVS 13.4.6"},
+			Why:    "an attacker knows which advisories apply",
+			Fix:    "leave the version out (nginx: server_tokens off), and X-Powered-By altogether",
+			Option: "the guard sends neither",
+		}, softwareVersion),
+		endpoint.Check{Rule: finding.Rule{
+			ID: "page-cors", Title: "an ordinary request with the Origin of another site", Severity: finding.High, Refs: []string{"CWE-942", "ASVS 3.4.2"},
+			Why:    "any site reads what the visitor may read: tickets and tokens for the socket among it",
+			Fix:    "name the admitted origins one by one in Access-Control-Allow-Origin, never the one that asks",
+			Option: "the guard sends no CORS headers but to origins of AllowOrigins at its own POST endpoints",
+		}, Run: cors},
+	)
+}
+
+// page is a check of the ordinary answer.
+func page(r finding.Rule, judge func(p *probe.Response) finding.Verdict) endpoint.Check {
+	return endpoint.Check{Rule: r, Run: func(_ context.Context, e *endpoint.Endpoint) finding.Verdict {
+		if e.Page == nil {
+			return finding.Left("the target answers no ordinary request")
+		}
+		return judge(e.Page)
+	}}
+}
+
+func hsts(_ context.Context, e *endpoint.Endpoint) finding.Verdict {
+	if v, left := noHSTS(e); left {
+		return v
+	}
+	for _, answer := range []struct {
+		name string
+		r    *probe.Response
+	}{{"the handshake's answer", e.Answer}, {"the page", e.Page}} {
+		if answer.r != nil && answer.r.Get("Strict-Transport-Security") == "" {
+			return finding.Broken("missing in " + answer.name)
+		}
+	}
+	return finding.Held("there")
+}
+
+func hstsAge(_ context.Context, e *endpoint.Endpoint) finding.Verdict {
+	if v, left := noHSTS(e); left {
+		return v
+	}
+	const halfYear = 15552000 // 180 days, what SSL Labs asks for
+	checked := false
+	for _, r := range []*probe.Response{e.Answer, e.Page} {
+		if r == nil || r.Get("Strict-Transport-Security") == "" {
+			continue
+		}
+		checked = true
+		value := r.Get("Strict-Transport-Security")
+		if age, ok := maxAge(value); !ok || age < halfYear {
+			return finding.Broken(quote.Quoted(value, quote.Value))
+		}
+	}
+	if !checked {
+		return finding.Left("none is sent")
+	}
+	return finding.Held("long enough")
+}
+
+func noHSTS(e *endpoint.Endpoint) (finding.Verdict, bool) {
+	switch {
+	case !e.URL.Secure:
+		return finding.Left("the target is ws://, where browsers ignore it"), true
+	case !e.URL.HasHSTS():
+		return finding.Left("browsers ignore it for addresses and localhost"), true
+	}
+	return finding.Verdict{}, false
+}
+
+func maxAge(value string) (int64, bool) {
+	for part := range strings.SplitSeq(value, ";") {
+		name, arg, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if strings.EqualFold(strings.TrimSpace(name), "max-age") {
+			age, err := strconv.ParseInt(strings.Trim(arg, `" `), 10, 64)
+			return age, err == nil
+		}
+	}
+	return 0, false
+}
+
+func framing(p *probe.Response) finding.Verdict {
+	for _, policy := range p.Values("Content-Security-Policy") {
+		for part := range strings.SplitSeq(policy, ";") {
+			words := strings.Fields(part)
+			if len(words) > 0 && strings.EqualFold(words[0], "frame-ancestors") && !anywhere(words[1:]) {
+				return finding.Held(quote.Quoted(strings.TrimSpace(part), quote.Value))
+			}
+		}
+	}
+	if frame := p.Get("X-Frame-Options"); strings.EqualFold(frame, "DENY") || strings.EqualFold(frame, "SAMEORIGIN") {
+		return finding.Held("X-Frame-Options " + quote.Quoted(frame, quote.Value))
+	}
+	return finding.Broken("neither frame-ancestors nor X-Frame-Options")
+}
+
+func anywhere(sources []string) bool {
+	for _, s := range sources {
+		switch strings.ToLower(s) {
+		case "*", "http:", "https:":
+			return true
+		}
+	}
+	return false
+}
+
+func sniffing(p *probe.Response) finding.Verdict {
+	if got := p.Get("X-Content-Type-Options"); !strings.EqualFold(got, "nosniff") {
+		return finding.Broken(missingOr(got))
+	}
+	return finding.Held("nosniff")
+}
+
+func policy(p *probe.Response) finding.Verdict {
+	if got := p.Get("Content-Security-Policy"); got != "" {
+		return finding.Held(quote.Quoted(got, quote.Value))
+	}
+	return finding.Broken("missing")
+}
+
+func missingOr(value string) string {
+	if value == "" {
+		return "missing"
+	}
+	return quote.Quoted(value, quote.Value)
+}
+
+func downgrade(p *probe.Response) finding.Verdict {
+	if p.Status/100 != 3 || p.Get("Location") == "" {
+		return finding.Held("no redirect")
+	}
+	shown := quote.Quoted(p.Get("Location"), quote.Value)
+	if u, err := url.Parse(p.Get("Location")); err == nil && (u.Scheme == "http" || u.Scheme == "ws") {
+		return finding.Broken("redirected to " + shown)
+	}
+	return finding.Held("redirected to " + shown)
+}
+
+func softwareVersion(p *probe.Response) finding.Verdict {
+	for _, name := range []string{"Server", "X-Powered-By", "X-AspNet-Version"} {
+		if value := p.Get(name); strings.ContainsAny(value, "0123456789") || value != "" && name != "Server" {
+			return finding.Broken(name + ": " + quote.Quoted(value, quote.Value))
+		}
+	}
+	return finding.Held("no version")
+}
+
+// foreign is nobody's origin (RFC 2606).
+const foreign = "https://evil.example"
+
+func cors(ctx context.Context, e *endpoint.Endpoint) finding.Verdict {
+	if e.Page == nil {
+		return finding.Left("the target answers no ordinary request")
+	}
+	r, err := e.Ask(ctx, e.Get().Add("Origin: "+foreign))
+	if err != nil {
+		return finding.Unclear(quote.Cut(err.Error(), quote.Value))
+	}
+	allowed, credentials := r.Get("Access-Control-Allow-Origin"), r.Get("Access-Control-Allow-Credentials")
+	v := finding.Held(fmt.Sprintf("Access-Control-Allow-Origin %s", missingOr(allowed)))
+	if allowed == foreign && strings.EqualFold(credentials, "true") {
+		v = finding.Broken("it is admitted, with credentials")
+	}
+	v.Sent = "Origin: " + foreign
+	return v
+}
