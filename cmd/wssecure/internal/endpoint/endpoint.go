@@ -3,6 +3,7 @@
 package endpoint
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -160,6 +161,24 @@ func (e *Endpoint) Ask(ctx context.Context, request *probe.Handshake) (*probe.Re
 	}
 	defer c.Close()
 	return Exchange(c, request)
+}
+
+// Hear makes an ordinary request and keeps the answer as Page. Where none comes, it says what came instead; empty where
+// that was nothing, as at servers that know handshakes only.
+func (e *Endpoint) Hear(ctx context.Context) (tongue string, err error) {
+	c, err := e.Open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	seen := &witness{Conn: c.NetConn()}
+	heard := probe.New(seen)
+	heard.Timeout = e.Timeout
+	e.Page, err = Exchange(heard, e.Get())
+	if err != nil && len(seen.first) > 0 && !bytes.HasPrefix(seen.first, []byte("HTTP/")) {
+		return Tongue(seen.first), err
+	}
+	return "", err
 }
 
 // Exchange is Ask over a connection that is there.

@@ -17,6 +17,8 @@ type URL struct {
 	Port   string
 	Path   string // path and query, as in a request line
 	shown  string
+	raw    string
+	query  url.Values
 }
 
 // Parse reads a ws:// or wss:// URL (RFC 6455 section 3).
@@ -48,6 +50,7 @@ func Parse(text string) (*URL, error) {
 	if n, err := strconv.ParseUint(t.Port, 10, 16); err != nil || n == 0 {
 		return nil, fmt.Errorf("port %q; write one from 1 to 65535", t.Port)
 	}
+	t.raw, t.query = text, u.Query()
 	t.shown = u.Scheme + "://" + t.Authority() + u.EscapedPath() + hideQuery(u.Query())
 	return t, nil
 }
@@ -80,6 +83,22 @@ func hideQuery(query url.Values) string {
 
 // String is the URL without the values of its query, for reports.
 func (u *URL) String() string { return u.shown }
+
+// Raw is the URL as it was given, never to be shown.
+func (u *URL) Raw() string { return u.raw }
+
+// Secrets are the values of the query that are long enough to be one.
+func (u *URL) Secrets() []string {
+	var secrets []string
+	for _, values := range u.query {
+		for _, v := range values {
+			if len(v) >= 8 {
+				secrets = append(secrets, v, url.QueryEscape(v))
+			}
+		}
+	}
+	return secrets
+}
 
 // Authority is the Host that a browser sends: no port where it is the scheme's own.
 func (u *URL) Authority() string {

@@ -4,6 +4,8 @@ package finding
 import (
 	"cmp"
 	"slices"
+
+	"github.com/wssecure/wssecure/internal/attack"
 )
 
 // A Rule is what is looked for: the same on every target. Its text is ours, never a target's.
@@ -26,52 +28,47 @@ type Finding struct {
 	Verdict
 }
 
-// A Verdict is what a check came to on one target.
-type Verdict struct {
-	State  State
-	Sent   string
-	Got    string
-	Detail string
-}
-
-// Held, Broken, Left and Unclear make verdicts.
-func Held(got string) Verdict       { return Verdict{State: StateHeld, Got: got} }
-func Broken(got string) Verdict     { return Verdict{State: StateBroken, Got: got} }
-func Left(detail string) Verdict    { return Verdict{State: StateLeft, Detail: detail} }
-func Unclear(detail string) Verdict { return Verdict{State: StateUnclear, Detail: detail} }
-
-// State says how a check ended.
-type State int
-
-const (
-	StateHeld    State = iota // the target does what it should
-	StateBroken               // a finding
-	StateLeft                 // does not apply, or was not asked for
-	StateUnclear              // could not be decided
+// A Verdict, its State and a Rule's Severity are those of the attack catalogue.
+type (
+	Verdict  = attack.Verdict
+	State    = attack.State
+	Severity = attack.Severity
 )
 
-func (s State) String() string {
-	return [...]string{"held", "broken", "left", "unclear"}[s]
-}
-
-// Severity says what a finding is worth to an attacker.
-type Severity int
-
+// Grades of severity.
 const (
-	Info Severity = iota
-	Low
-	Medium
-	High
-	Critical
+	Info     = attack.Info
+	Low      = attack.Low
+	Medium   = attack.Medium
+	High     = attack.High
+	Critical = attack.Critical
 )
 
-func (s Severity) String() string {
-	return [...]string{"info", "low", "medium", "high", "critical"}[s]
+// Held says that the target does what it should.
+func Held(got string) Verdict { return Verdict{State: attack.Held, Got: got} }
+
+// Broken says that the target does not.
+func Broken(got string) Verdict { return Verdict{State: attack.Broken, Got: got} }
+
+// Left says why a check does not apply, or was not made.
+func Left(detail string) Verdict { return Verdict{State: attack.Left, Detail: detail} }
+
+// Unclear says why nothing can be said.
+func Unclear(detail string) Verdict { return Verdict{State: attack.Unclear, Detail: detail} }
+
+// OfAttack is the Rule behind an attack of the catalogue.
+func OfAttack(a attack.Attack) Rule {
+	return Rule{
+		ID: a.ID, Group: a.Group, Title: a.Title, Why: a.Why, Fix: a.Fix, Option: a.Option,
+		Refs: a.Refs, Severity: a.Severity, Active: a.Active,
+	}
 }
 
 // Sort puts what matters first: broken, then unclear, left, held; the graver first; then in the order of the rules.
 func Sort(all []Finding) {
-	rank := func(s State) int { return [...]int{StateBroken: 0, StateUnclear: 1, StateLeft: 2, StateHeld: 3}[s] }
+	rank := func(s State) int {
+		return [...]int{attack.Broken: 0, attack.Unclear: 1, attack.Left: 2, attack.Held: 3}[s]
+	}
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(
 			cmp.Compare(rank(a.State), rank(b.State)),

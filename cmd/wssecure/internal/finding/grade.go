@@ -4,13 +4,18 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/wssecure/wssecure/internal/attack"
 )
 
 // A Grade is a target's, from A+ down to F.
 type Grade string
 
 // grades from best to worst. There is no E, as at those who grade TLS.
-var grades = []Grade{"A+", "A", "B", "C", "D", "F"}
+var grades = []Grade{Best, "A", "B", "C", "D", "F"}
+
+// Best is the grade without any finding.
+const Best Grade = "A+"
 
 // ParseGrade reads a grade as a user writes it.
 func ParseGrade(s string) (Grade, error) {
@@ -35,9 +40,9 @@ func GradeOf(all []Finding, admitted bool) (Grade, string) {
 	unclear := 0
 	for _, f := range all {
 		switch {
-		case f.State == StateBroken:
+		case f.State == attack.Broken:
 			n[f.Severity]++
-		case f.State == StateUnclear && f.Severity >= Medium:
+		case f.State == attack.Unclear && f.Severity >= Medium:
 			unclear++
 		}
 	}
@@ -59,7 +64,7 @@ func GradeOf(all []Finding, admitted bool) (Grade, string) {
 	case unclear > 0:
 		return "A", "no finding, but " + count(unclear, "check") + " could not be decided"
 	}
-	return "A+", "no finding"
+	return Best, "no finding"
 }
 
 func count(n int, what string) string {

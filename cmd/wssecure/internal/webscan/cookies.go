@@ -16,24 +16,24 @@ func cookieChecks() []endpoint.Check {
 		Group: "cookies", Option: "Cookie(name, value, maxAge): __Host-, Secure, HttpOnly, SameSite=Strict",
 	},
 		cookie(finding.Rule{
-			ID: "cookie-secure", Title: "cookies with Secure", Severity: finding.Medium, Refs: []string{"CWE-614", "ASVS 3.3.1"},
+			ID: "cookie-secure", Title: "cookies without Secure", Severity: finding.Medium, Refs: []string{"CWE-614", "ASVS 3.3.1"},
 			Why: "one request by http:// gives the cookie to everybody on the way",
 			Fix: "set Secure",
 		}, func(c setCookie) bool { return c.has("secure") }),
 		cookie(finding.Rule{
-			ID: "cookie-httponly", Title: "cookies with HttpOnly", Severity: finding.Low, Refs: []string{"CWE-1004", "ASVS 3.3.4"},
+			ID: "cookie-httponly", Title: "cookies without HttpOnly", Severity: finding.Low, Refs: []string{"CWE-1004", "ASVS 3.3.4"},
 			Why: "a script that got in takes the cookie along",
 			Fix: "set HttpOnly on every cookie that no script has to read",
 		}, func(c setCookie) bool { return c.has("httponly") }),
 		cookie(finding.Rule{
-			ID: "cookie-samesite", Title: "cookies with SameSite=Lax or Strict", Severity: finding.Low, Refs: []string{"CWE-1275", "ASVS 3.3.2"},
+			ID: "cookie-samesite", Title: "cookies without SameSite=Lax or Strict", Severity: finding.Low, Refs: []string{"CWE-1275", "ASVS 3.3.2"},
 			Why: "browsers send the cookie with sockets that another site opens",
 			Fix: "set SameSite=Strict, or Lax where visitors come by links; and check Origin all the same",
 		}, func(c setCookie) bool {
 			return strings.EqualFold(c.attributes["samesite"], "strict") || strings.EqualFold(c.attributes["samesite"], "lax")
 		}),
 		cookie(finding.Rule{
-			ID: "cookie-prefix", Title: "cookies with the prefix __Host-", Severity: finding.Info, Refs: []string{"RFC 6265bis 4.1.3", "ASVS 3.3.3"},
+			ID: "cookie-prefix", Title: "cookies without the prefix __Host-", Severity: finding.Info, Refs: []string{"RFC 6265bis 4.1.3", "ASVS 3.3.3"},
 			Why: "a page of a sibling domain, or of http://, overwrites the cookie with one of its own",
 			Fix: "name the cookie __Host-..., with Secure, Path=/ and no Domain",
 		}, func(c setCookie) bool { return strings.HasPrefix(c.name, "__Host-") }),
@@ -54,7 +54,7 @@ func cookie(r finding.Rule, sound func(c setCookie) bool) endpoint.Check {
 		case len(all) == 0:
 			return finding.Left("no cookie was set")
 		case len(weak) > 0:
-			return finding.Broken("without: " + strings.Join(weak, ", "))
+			return finding.Broken("set by the target: " + strings.Join(weak, ", "))
 		}
 		return finding.Held(strings.Join(all, ", "))
 	}}

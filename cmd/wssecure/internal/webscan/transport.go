@@ -50,7 +50,9 @@ func plainSocket(ctx context.Context, e *endpoint.Endpoint) finding.Verdict {
 		if addr == "" {
 			continue
 		}
-		r, err := askPlain(ctx, e, addr, e.Anonymous())
+		h := e.Anonymous()
+		h.Target, _, _ = strings.Cut(h.Target, "?") // what the query holds was meant for TLS alone
+		r, err := askPlain(ctx, e, addr, h)
 		if ctx.Err() != nil {
 			return finding.Unclear("there was no time left")
 		}
@@ -71,7 +73,9 @@ func plainPage(ctx context.Context, e *endpoint.Endpoint) finding.Verdict {
 	if addr == "" {
 		return finding.Left("only beside port 443, or with --plain-port")
 	}
-	r, err := askPlain(ctx, e, addr, e.Get().Set("Host", e.URL.Host))
+	get := e.Get()
+	get.Target, _, _ = strings.Cut(get.Target, "?")
+	r, err := askPlain(ctx, e, addr, get.Set("Host", e.URL.Host))
 	if err != nil {
 		return finding.Held("nobody answers by http://")
 	}

@@ -1,0 +1,104 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// binary is the scanner, built once: what is tested is what a pipeline runs.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "wssecure")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binary = filepath.Join(dir, "wssecure")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// An outcome is what one run of the command came to.
+type outcome struct {
+	code     int
+	out, err string
+	took     time.Duration
+}
+
+// patience is longer than any run may take.
+const patience = 60 * time.Second
+
+// run runs the command with the token, none when it is empty.
+func run(t *testing.T, token string, args ...string) outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = append(os.Environ(), "WSSECURE_TOKEN="+token)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	began := time.Now()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		t.Fatalf("%v: %v\n%s", args, err, stderr.String())
+	}
+	return outcome{cmd.ProcessState.ExitCode(), out.String(), stderr.String(), time.Since(began)}
+}
+
+// A document is what the tests read of the JSON.
+type document struct {
+	Schema  int
+	Targets []struct {
+		URL, Error, Grade, Because string
+		Admitted                   bool
+		Counts                     map[string]int
+		Findings                   []struct{ ID, Severity, Got string }
+		Others                     []struct{ ID, State, Got, Detail string }
+		Milliseconds               int64
+	}
+}
+
+// scanJSON scans and reads the report of one target.
+func scanJSON(t *testing.T, token string, args ...string) (outcome, document) {
+	t.Helper()
+	o := run(t, token, append([]string{"scan", "--format", "json"}, args...)...)
+	var d document
+	if err := json.Unmarshal([]byte(o.out), &d); err != nil {
+		t.Fatalf("%v: exit %d, %v\n%s%s", args, o.code, err, o.out, o.err)
+	}
+	if len(d.Targets) == 0 {
+		t.Fatalf("%v: no target in the report", args)
+	}
+	return o, d
+}
+
+// harmless fails where a target's bytes got through to the user's terminal.
+func harmless(t *testing.T, o outcome) {
+	t.Helper()
+	for _, text := range []string{o.out, o.err} {
+		if i := strings.IndexFunc(text, func(r rune) bool {
+			return r != '\n' && (r < ' ' || r >= 0x7f && r <= 0x9f || r == '\u202e' || r == '\u200b')
+		}); i >= 0 {
+			t.Errorf("control character %q in %q", text[i], text[max(0, i-40):min(len(text), i+40)])
+		}
+	}
+	if strings.Contains(o.err, "goroutine ") || strings.Contains(o.err, "panic") {
+		t.Errorf("panic: %s", o.err)
+	}
+}

@@ -1,0 +1,194 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/wssecure/wssecure/cmd/wssecure/internal/finding"
+	"github.com/wssecure/wssecure/internal/attack"
+	"github.com/wssecure/wssecure/internal/quote"
+)
+
+// columns is where text is broken.
+const columns = 100
+
+// writeText is for people at a terminal.
+func writeText(w io.Writer, r *Report, colour bool) error {
+	p := &page{paint: paint(colour)}
+	for i, t := range r.Targets {
+		if i > 0 {
+			p.line("")
+		}
+		p.target(t)
+	}
+	_, err := w.Write(p.out.Bytes())
+	return err
+}
+
+// A page is text in the making.
+type page struct {
+	out   bytes.Buffer
+	paint func(style, text string) string
+}
+
+// Styles of ECMA-48: bold, and colours that can be read on black and on white.
+const (
+	bold   = "1"
+	red    = "1;31"
+	yellow = "33"
+	green  = "32"
+	dim    = "2"
+)
+
+func paint(colour bool) func(style, text string) string {
+	if !colour {
+		return func(_, text string) string { return text }
+	}
+	return func(style, text string) string { return "\x1b[" + style + "m" + text + "\x1b[0m" }
+}
+
+// line writes one line. What came from a target is quoted by now; should anything have slipped through, it ends here.
+func (p *page) line(format string, args ...any) {
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			args[i] = printable(s)
+		}
+	}
+	fmt.Fprintf(&p.out, format+"\n", args...)
+}
+
+// A painted text has been through printable already.
+type painted string
+
+func (p *page) style(style, text string) painted { return painted(p.paint(style, printable(text))) }
+
+// printable keeps quoted text as it is: quoting twice would double each backslash.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\\' || r == '"' || quote.Cut(string(r), utf8.UTFMax) == string(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, s)
+}
+
+func (p *page) target(t Target) {
+	if t.Error != "" {
+		p.line("%s  %s", p.style(bold, t.URL), p.style(red, "cannot be graded"))
+		p.block("  ", t.Error)
+	} else {
+		p.line("%s  %s  %s", p.style(bold, t.URL), p.style(gradeStyle(t.Grade), "Grade "+string(t.Grade)), t.Because)
+	}
+	if t.TLS != nil {
+		p.line("  %-10s %s", "TLS", strings.Join(present(t.TLS.Version, t.TLS.Suite, t.TLS.Group), ", "))
+		if len(t.TLS.Chain) > 0 {
+			c := t.TLS.Chain[0]
+			p.line("  %-10s %s, until %s, %s", "certificate", c.Subject, c.To.Format(time.DateOnly), c.Key)
+		}
+	}
+	if t.Answer != "" {
+		p.line("  %-10s %s", "handshake", t.Answer)
+	}
+	for _, n := range t.Notes {
+		p.line("  %s", p.style(yellow, n))
+	}
+	for _, f := range t.Findings {
+		if f.State == attack.Broken {
+			p.finding(f)
+		}
+	}
+	p.others(t, attack.Unclear, "could not be decided", true)
+	p.others(t, attack.Left, "not tried", false)
+	held := finding.Count(t.Findings, attack.Held)
+	p.line("")
+	p.line("  %s held, %s found, %s undecided, %s not tried, in %s", number(held), number(finding.Count(t.Findings, attack.Broken)),
+		number(finding.Count(t.Findings, attack.Unclear)), number(finding.Count(t.Findings, attack.Left)), t.Took.Round(100*time.Millisecond).String())
+}
+
+func number(n int) string { return fmt.Sprint(n) }
+
+func present(all ...string) []string {
+	var some []string
+	for _, s := range all {
+		if s != "" {
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
+func (p *page) finding(f finding.Finding) {
+	p.line("")
+	p.line("  %s %s  %s", p.style(severityStyle(f.Severity), fmt.Sprintf("%-8s", strings.ToUpper(f.Severity.String()))), p.style(bold, f.ID), f.Title)
+	for _, field := range []struct{ name, text string }{
+		{"sent", f.Sent}, {"got", f.Got}, {"detail", f.Detail}, {"why", f.Why}, {"fix", f.Fix}, {"wssecure", f.Option},
+		{"see", strings.Join(f.Refs, ", ")},
+	} {
+		if field.text != "" {
+			p.block(fmt.Sprintf("           %-9s", field.name), field.text)
+		}
+	}
+}
+
+// others are the findings of one state, each in a line, or by their names alone.
+func (p *page) others(t Target, s attack.State, what string, each bool) {
+	var ids []string
+	for _, f := range t.Findings {
+		if f.State == s {
+			ids = append(ids, f.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	p.line("")
+	p.line("  %s %s:", number(len(ids)), p.style(bold, what))
+	if !each {
+		p.block("    ", strings.Join(ids, ", "))
+		return
+	}
+	for _, f := range t.Findings {
+		if f.State == s {
+			p.block("    ", f.ID+": "+strings.Join(present(f.Detail, f.Got), "; "))
+		}
+	}
+}
+
+// block writes text under a head, broken between words.
+func (p *page) block(head, text string) {
+	line, width := head, len(head)
+	for word := range strings.FieldsSeq(printable(text)) {
+		n := utf8.RuneCountInString(word)
+		if width+n > columns && strings.TrimSpace(line) != "" && width > len(head) {
+			p.out.WriteString(strings.TrimRight(line, " ") + "\n")
+			line, width = strings.Repeat(" ", len(head)), len(head)
+		}
+		line += word + " "
+		width += n + 1
+	}
+	p.out.WriteString(strings.TrimRight(line, " ") + "\n")
+}
+
+func gradeStyle(g finding.Grade) string {
+	switch g {
+	case "A+", "A":
+		return green
+	case "B", "C":
+		return yellow
+	}
+	return red
+}
+
+func severityStyle(s finding.Severity) string {
+	switch {
+	case s >= finding.High:
+		return red
+	case s == finding.Medium:
+		return yellow
+	}
+	return dim
+}

@@ -1,0 +1,85 @@
+// Command wssecure scans WebSocket endpoints of any server in any language.
+//
+//	wssecure scan wss://chat.example.com/ws
+//	wssecure explain origin-foreign
+//
+// It attacks what is named on its command line, and nothing else; only scan what you may. See docs/scanner.md.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes, for pipelines.
+const (
+	exitFine   = 0 // scanned, and good enough
+	exitFound  = 1 // scanned, and not good enough
+	exitCannot = 2 // not scanned: a mistake in the command, or a target that is no WebSocket endpoint
+)
+
+const usage = `wssecure scans WebSocket endpoints.
+
+  wssecure scan [flags] URL...   scan ws:// or wss:// endpoints; "wssecure scan -h" lists the flags
+  wssecure explain ID            what a finding means, and what closes it
+  wssecure list                  every check, by group
+  wssecure version               this build
+`
+
+// A console is where a command reads and writes.
+type console struct {
+	out, err io.Writer
+	env      func(string) string
+	terminal bool // err is one
+	colour   bool // out is a terminal that takes colours
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+	c := &console{
+		out: os.Stdout, err: os.Stderr, env: os.Getenv,
+		terminal: isTerminal(os.Stderr),
+		colour:   isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}
+	os.Exit(c.run(ctx, os.Args[1:]))
+}
+
+func (c *console) run(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		fmt.Fprint(c.err, usage)
+		return exitCannot
+	}
+	command, rest := args[0], args[1:]
+	switch command {
+	case "scan":
+		return c.scan(ctx, rest)
+	case "explain":
+		return c.explain(rest)
+	case "list":
+		return c.list(rest)
+	case "version", "-version", "--version":
+		fmt.Fprintln(c.out, versionLine())
+		return exitFine
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(c.out, usage)
+		return exitFine
+	}
+	return c.fault("%q is no command\n\n%s", command, usage)
+}
+
+// fault tells the user what to mend.
+func (c *console) fault(format string, args ...any) int {
+	fmt.Fprintf(c.err, "wssecure: "+format+"\n", args...)
+	return exitCannot
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
