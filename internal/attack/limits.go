@@ -47,7 +47,7 @@ func (t *Target) source(n int) string {
 
 func manySessions(ctx context.Context, t *Target) Verdict {
 	const most = 300
-	if !t.pace.allows(most) {
+	if !t.pace.allows(most, most) {
 		return left("it needs %d connections at once, more than the pace allows", most)
 	}
 	links, a := t.hold(ctx, most, t.source(1))
@@ -107,7 +107,7 @@ func closeAll(links []*link) {
 // sends afterwards must find a place, so it comes from there too.
 func leases(ctx context.Context, t *Target) Verdict {
 	const most = 100
-	if !t.pace.allows(most) {
+	if !t.pace.allows(most, most) {
 		return left("it needs %d connections at once, more than the pace allows", most)
 	}
 	local := t.source(2)
@@ -128,7 +128,7 @@ func leases(ctx context.Context, t *Target) Verdict {
 
 func manyHandshakes(ctx context.Context, t *Target) Verdict {
 	const most = 700
-	if !t.pace.allows(8) {
+	if !t.pace.allows(8, most) {
 		return left("it needs %d handshakes at once, more than the pace allows", most)
 	}
 	var mu sync.Mutex

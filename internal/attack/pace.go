@@ -78,9 +78,12 @@ func (p *pacer) turn() (time.Duration, error) {
 	return pause, nil
 }
 
-// allows reports whether so many connections may be open at once, and begun in a burst.
-func (p *pacer) allows(conns int) bool {
-	return (p.limits.Conns == 0 || p.limits.Conns >= conns) && p.limits.PerSecond == 0 && p.limits.Total == 0
+// allows reports whether so many connections may be open at once, and so many begun in a burst of about a second.
+func (p *pacer) allows(open, burst int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.limits
+	return (l.Conns == 0 || l.Conns >= open) && (l.PerSecond == 0 || l.PerSecond >= burst) && (l.Total == 0 || l.Total-p.begun >= burst)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
