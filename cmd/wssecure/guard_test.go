@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net/http"
 	"testing"
 	"time"
@@ -14,7 +15,10 @@ import (
 // guarded serves a wssecure guard over TLS, in the way that the README shows.
 func guarded(t *testing.T, ca *testbed.Authority, opts ...wssecure.Option) (addr string) {
 	t.Helper()
-	guard, err := wssecure.New(append([]wssecure.Option{wssecure.AllowOrigins("https://" + testbed.Name)}, opts...)...)
+	guard, err := wssecure.New(append([]wssecure.Option{
+		wssecure.AllowOrigins("https://" + testbed.Name),
+		wssecure.SetLogger(slog.New(slog.DiscardHandler)),
+	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,9 @@ func TestTargetsThatCannotBeGraded(t *testing.T) {
 		{"nasty status line", raw("ws://", answers("HTTP/1.1 404 "+nasty+"\nContent-Length: 0\r\n\r\n")), "no WebSocket endpoint"},
 		{"not found", plain(http.NotFound), "is the path right?"},
 		{"an ordinary page", plain(hello), "no WebSocket endpoint: HTTP/1.1 200 OK"},
-		{"redirected", plain(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://evil.example/", 302) }), "redirected"},
+		{"redirected", plain(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://evil.example/", http.StatusFound)
+		}), "redirected"},
 		{"426", plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(426) }), "drop the Upgrade header"},
 		{"500", overTLS(secure(nil), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }), "no WebSocket endpoint: HTTP/1.1 500"},
 		{"client certificate wanted", overTLS(secure(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), hello), "certificate"},

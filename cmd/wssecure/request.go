@@ -50,7 +50,7 @@ func (q *request) limits() error {
 		flag      string
 		value     int
 		min, most int
-	}{{"conns", o.Conns, 1, 256}, {"rate", o.Rate, 1, 10_000}, {"count", o.Count, 1, 1_000_000}} {
+	}{{"conns", o.Conns, 1, 1000}, {"rate", o.Rate, 1, 10_000}, {"count", o.Count, 1, 1_000_000}} {
 		if n.value < n.min || n.value > n.most {
 			faults = append(faults, fmt.Errorf("--%s: %d; write %d to %d", n.flag, n.value, n.min, n.most))
 		}

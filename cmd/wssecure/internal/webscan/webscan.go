@@ -20,13 +20,7 @@ func Checks() []endpoint.Check {
 }
 
 func pageChecks() []endpoint.Check {
-	return endpoint.Each(finding.Rule{Group: "pages", Refs: []string{"CWE-693"}},
-		endpoint.Check{Rule: finding.Rule{
-			ID: "hsts-missing", Title: "answers over TLS without Strict-Transport-Security", Severity: finding.Low, Refs: []string{"RFC 6797", "ASVS 3.4.1"},
-			Why:    "a first visit by http:// can be kept there and read, cookies included",
-			Fix:    "Strict-Transport-Security: max-age=31536000 with every answer over TLS",
-			Option: "on by default; SetHSTS for another value",
-		}, Run: hsts},
+	return endpoint.Each(finding.Rule{Group: "pages"},
 		endpoint.Check{Rule: finding.Rule{
 			ID: "hsts-short", Title: "how long Strict-Transport-Security lasts", Severity: finding.Low, Refs: []string{"RFC 6797"},
 			Why:    "visitors who come rarely are back to a first visit each time; max-age=0 makes browsers forget",
@@ -34,19 +28,13 @@ func pageChecks() []endpoint.Check {
 			Option: "one year by default; SetHSTS for another value",
 		}, Run: hstsAge},
 		page(finding.Rule{
-			ID: "page-frames", Title: "another site that frames the page", Severity: finding.Low, Refs: []string{"CWE-1021", "ASVS 3.4.6"},
-			Why:    "clickjacking: another site shows the page under its own buttons",
-			Fix:    "Content-Security-Policy: frame-ancestors 'none', and X-Frame-Options: DENY for old browsers",
-			Option: "on by default; SetCSP for other ancestors",
-		}, framing),
-		page(finding.Rule{
-			ID: "page-sniffing", Title: "an answer whose type browsers guess", Severity: finding.Low, Refs: []string{"ASVS 3.4.4"},
+			ID: "page-sniffing", Title: "an answer whose type browsers guess", Severity: finding.Low, Refs: []string{"CWE-693", "ASVS 3.4.4"},
 			Why:    "an answer that holds a visitor's text may be taken for a script or a page",
 			Fix:    "X-Content-Type-Options: nosniff with every answer",
 			Option: "on by default",
 		}, sniffing),
 		page(finding.Rule{
-			ID: "page-csp", Title: "a script that got into the page, without a policy in its way", Severity: finding.Low, Refs: []string{"ASVS 3.4.3"},
+			ID: "page-csp", Title: "a script that got into the page, without a policy in its way", Severity: finding.Low, Refs: []string{"CWE-693", "ASVS 3.4.3"},
 			Why:    "one unescaped message becomes a script with the visitor's rights, and may connect anywhere",
 			Fix:    "a policy that names the page's own sources, and wss:// of the socket's host in connect-src",
 			Option: "on by default; Pages for the full set, SetCSP for another policy",
@@ -57,12 +45,6 @@ func pageChecks() []endpoint.Check {
 			Fix:    "redirect to https:// only",
 			Option: "the guard never redirects",
 		}, downgrade),
-		page(finding.Rule{
-			ID: "page-version", Title: "the version of the software in answers", Severity: finding.Info, Refs: []string{"CWE-200", "ASVS 13.4.6"},
-			Why:    "an attacker knows which advisories apply",
-			Fix:    "leave the version out (nginx: server_tokens off), and X-Powered-By altogether",
-			Option: "the guard sends neither",
-		}, softwareVersion),
 		endpoint.Check{Rule: finding.Rule{
 			ID: "page-cors", Title: "an ordinary request with the Origin of another site", Severity: finding.High, Refs: []string{"CWE-942", "ASVS 3.4.2"},
 			Why:    "any site reads what the visitor may read: tickets and tokens for the socket among it",
@@ -80,21 +62,6 @@ func page(r finding.Rule, judge func(p *probe.Response) finding.Verdict) endpoin
 		}
 		return judge(e.Page)
 	}}
-}
-
-func hsts(_ context.Context, e *endpoint.Endpoint) finding.Verdict {
-	if v, left := noHSTS(e); left {
-		return v
-	}
-	for _, answer := range []struct {
-		name string
-		r    *probe.Response
-	}{{"the handshake's answer", e.Answer}, {"the page", e.Page}} {
-		if answer.r != nil && answer.r.Get("Strict-Transport-Security") == "" {
-			return finding.Broken("missing in " + answer.name)
-		}
-	}
-	return finding.Held("there")
 }
 
 func hstsAge(_ context.Context, e *endpoint.Endpoint) finding.Verdict {
@@ -140,32 +107,15 @@ func maxAge(value string) (int64, bool) {
 	return 0, false
 }
 
-func framing(p *probe.Response) finding.Verdict {
-	for _, policy := range p.Values("Content-Security-Policy") {
-		for part := range strings.SplitSeq(policy, ";") {
-			words := strings.Fields(part)
-			if len(words) > 0 && strings.EqualFold(words[0], "frame-ancestors") && !anywhere(words[1:]) {
-				return finding.Held(quote.Quoted(strings.TrimSpace(part), quote.Value))
-			}
-		}
-	}
-	if frame := p.Get("X-Frame-Options"); strings.EqualFold(frame, "DENY") || strings.EqualFold(frame, "SAMEORIGIN") {
-		return finding.Held("X-Frame-Options " + quote.Quoted(frame, quote.Value))
-	}
-	return finding.Broken("neither frame-ancestors nor X-Frame-Options")
-}
-
-func anywhere(sources []string) bool {
-	for _, s := range sources {
-		switch strings.ToLower(s) {
-		case "*", "http:", "https:":
-			return true
-		}
-	}
-	return false
+// isPage tells what a browser would show as a page from a text that says why there is none.
+func isPage(p *probe.Response) bool {
+	return p.Status/100 == 2 && strings.HasPrefix(strings.ToLower(p.Get("Content-Type")), "text/html")
 }
 
 func sniffing(p *probe.Response) finding.Verdict {
+	if !isPage(p) {
+		return finding.Left("the ordinary answer is no page")
+	}
 	if got := p.Get("X-Content-Type-Options"); !strings.EqualFold(got, "nosniff") {
 		return finding.Broken(missingOr(got))
 	}
@@ -173,6 +123,9 @@ func sniffing(p *probe.Response) finding.Verdict {
 }
 
 func policy(p *probe.Response) finding.Verdict {
+	if !isPage(p) {
+		return finding.Left("the ordinary answer is no page")
+	}
 	if got := p.Get("Content-Security-Policy"); got != "" {
 		return finding.Held(quote.Quoted(got, quote.Value))
 	}
@@ -195,15 +148,6 @@ func downgrade(p *probe.Response) finding.Verdict {
 		return finding.Broken("redirected to " + shown)
 	}
 	return finding.Held("redirected to " + shown)
-}
-
-func softwareVersion(p *probe.Response) finding.Verdict {
-	for _, name := range []string{"Server", "X-Powered-By", "X-AspNet-Version"} {
-		if value := p.Get(name); strings.ContainsAny(value, "0123456789") || value != "" && name != "Server" {
-			return finding.Broken(name + ": " + quote.Quoted(value, quote.Value))
-		}
-	}
-	return finding.Held("no version")
 }
 
 // foreign is nobody's origin (RFC 2606).
