@@ -1,7 +1,6 @@
 package interop_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -24,68 +23,6 @@ func wantServed(t testing.TB, a *app) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("the handler has not returned")
 	}
-}
-
-func revoked(t *testing.T, st stack) {
-	a := newApp()
-	r := behind(t, st, a)
-	c := r.open(t)
-	wantEcho(t, c, "before")
-	id := r.WaitEvent(wssecure.EventOpened).SessionID
-	if n, err := r.Guard.Revoke(t.Context(), wssecure.SessionID(id), "kicked"); n != 1 || err != nil {
-		t.Fatalf("Revoke closed %d sessions, error %v", n, err)
-	}
-	wantClose(t, c, 3000, "revoked")
-	r.wantClosedEvent(t, wssecure.ReasonRevoked, 3000, wssecure.ByGuard)
-	wantServed(t, a)
-	r.wantAllBack(t)
-
-	h := r.handshake("mallory")
-	answer, c := r.ask(t, h.Bytes())
-	if answer.Status != 101 {
-		t.Fatalf("status %d", answer.Status)
-	}
-	if n, err := r.Guard.Revoke(t.Context(), wssecure.Subject(r.issuer.URL, "mallory"), "left the company"); n != 1 || err != nil {
-		t.Fatalf("Revoke closed %d sessions, error %v", n, err)
-	}
-	wantClose(t, c, 3000, "revoked")
-	if answer, _ := r.ask(t, h.Set("Sec-WebSocket-Key", freshKey()).Bytes()); answer.Status != 401 {
-		t.Errorf("the revoked token: status %d, want 401", answer.Status)
-	}
-}
-
-func tokenExpired(t *testing.T, st stack) {
-	a := newApp()
-	next := st.behind(t, a)
-	r := startRig(t, func(g *wssecure.Guard) http.Handler {
-		short := func(context.Context, string) (*wssecure.Identity, error) {
-			return &wssecure.Identity{Issuer: "https://id.example.com", Subject: user, Expiry: time.Now().Add(400 * time.Millisecond)}, nil
-		}
-		child, err := g.With(wssecure.RequireToken(wssecure.VerifierFunc(short)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return child.Handler(next)
-	})
-	c := r.open(t)
-	wantEcho(t, c, "before")
-	wantClose(t, c, 3000, "token-expired")
-	r.wantClosedEvent(t, wssecure.ReasonTokenExpired, 3000, wssecure.ByGuard)
-	wantServed(t, a)
-	r.wantAllBack(t)
-}
-
-func messageTooLarge(t *testing.T, st stack) {
-	a := newApp()
-	r := behind(t, st, a)
-	c := r.open(t)
-	wantEcho(t, c, "before")
-	length := uint64(2<<20 + 1)
-	send(t, c, probe.Frame{FIN: true, Opcode: probe.Binary, Masked: true, Length: &length}) // its header alone
-	wantClose(t, c, 1009, "message-size")
-	r.wantClosedEvent(t, wssecure.ReasonMessageSize, 1009, wssecure.ByGuard)
-	wantServed(t, a)
-	r.wantAllBack(t)
 }
 
 func badFrame(t *testing.T, st stack) {
@@ -113,7 +50,7 @@ func badFrame(t *testing.T, st stack) {
 		if code, reason, err := c.AwaitClose(); code != 1002 || reason != "protocol" || err != nil {
 			t.Errorf("%s: close frame %d %q, %v", row.name, code, reason, err)
 		}
-		c.Close() // spares the second of grace, which messageTooLarge waits for
+		c.Close() // spares the second of grace, which TestOneMechanism waits for
 		e := r.wantClosedEvent(t, wssecure.ReasonProtocol, 1002, wssecure.ByGuard)
 		if e.In.Messages != 1 {
 			t.Errorf("%s: %d messages in, want 1", row.name, e.In.Messages)
@@ -121,29 +58,6 @@ func badFrame(t *testing.T, st stack) {
 		wantServed(t, a)
 	}
 	r.wantAllBack(t)
-}
-
-func shutdown(t *testing.T, st stack) {
-	a := newApp()
-	r := behind(t, st, a)
-	c := r.open(t)
-	wantEcho(t, c, "before")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	down := make(chan error, 1)
-	go func() { down <- r.Guard.Shutdown(ctx) }()
-	wantClose(t, c, 1012, "restart")
-	if err := <-down; err != nil {
-		t.Errorf("Shutdown: %v", err)
-	}
-	r.wantClosedEvent(t, wssecure.ReasonRestart, 1012, wssecure.ByGuard)
-	wantServed(t, a)
-	if answer, _ := r.ask(t, r.handshake(user).Bytes()); answer.Status != 503 {
-		t.Errorf("a handshake after Shutdown: status %d, want 503", answer.Status)
-	}
-	if n := r.Guard.Stats().Open; n != 0 {
-		t.Errorf("%d places are still taken", n)
-	}
 }
 
 func sessionClose(t *testing.T, st stack) {

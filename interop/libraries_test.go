@@ -241,11 +241,14 @@ func serveGobwas(w http.ResponseWriter, r *http.Request, a *app) error {
 	}
 }
 
+// noLog is for servers and proxies whose peers misbehave on purpose.
+var noLog = log.New(io.Discard, "", 0)
+
 // proxied is the application on a backend without any guard, and before it what
 // stands behind ours: a reverse proxy.
 func proxied(t testing.TB, a *app) http.Handler {
 	backend := httptest.NewUnstartedServer(libraries[0].handler(a))
-	backend.Config.ErrorLog = log.New(io.Discard, "", 0)
+	backend.Config.ErrorLog = noLog
 	backend.Start()
 	t.Cleanup(backend.Close)
 	target, err := url.Parse(backend.URL)
@@ -254,7 +257,7 @@ func proxied(t testing.TB, a *app) http.Handler {
 	}
 	return &httputil.ReverseProxy{
 		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		ErrorLog: log.New(io.Discard, "", 0),
+		ErrorLog: noLog,
 	}
 }
 

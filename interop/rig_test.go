@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -18,8 +21,15 @@ import (
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
-// TestMain keeps log lines out of the tests' output.
+// TestMain keeps log lines out of the tests' output, and says what it leaves out.
 func TestMain(m *testing.M) {
+	if !announceMissing() {
+		os.Exit(1)
+	}
+	flag.Parse()
+	if flag.Lookup("test.parallel").Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
+		flag.Set("test.parallel", "12") // most of these tests wait for a deadline to pass
+	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	gin.SetMode(gin.ReleaseMode)
 	os.Exit(m.Run())
@@ -36,7 +46,16 @@ const user = "alice"
 
 func startRig(t testing.TB, handler func(g *wssecure.Guard) http.Handler, more ...wssecure.Option) *rig {
 	t.Helper()
-	r := &rig{issuer: wssecuretest.NewIssuer(t, "")}
+	r := newRig(t)
+	r.start(t, handler, more...)
+	return r
+}
+
+// newRig is one that has not started: its issuer is there for what needs it.
+func newRig(t testing.TB) *rig { return &rig{issuer: wssecuretest.NewIssuer(t, "")} }
+
+func (r *rig) start(t testing.TB, handler func(g *wssecure.Guard) http.Handler, more ...wssecure.Option) {
+	t.Helper()
 	t.Cleanup(func() { r.wantEachClosedOnce(t) }) // runs after the server's own shutdown
 	opts := []wssecure.Option{
 		wssecure.AllowOrigins(wssecuretest.Origin),
@@ -45,7 +64,18 @@ func startRig(t testing.TB, handler func(g *wssecure.Guard) http.Handler, more .
 		wssecure.LimitSession(wssecure.Limits{MessageSize: 2 << 20}),
 	}
 	r.Server = wssecuretest.Start(t, wssecuretest.Config{Options: append(opts, more...), Handler: handler})
-	return r
+}
+
+// startWith starts r with a guard of these options instead of the rig's own.
+func (r *rig) startWith(t testing.TB, own []wssecure.Option, handler func(g *wssecure.Guard) http.Handler) {
+	t.Helper()
+	r.start(t, func(g *wssecure.Guard) http.Handler {
+		child, err := g.With(own...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return handler(child)
+	})
 }
 
 // behind starts a rig with st behind Guard.Handler.
@@ -77,7 +107,12 @@ func (r *rig) ask(t testing.TB, request []byte) (*probe.Response, *probe.Conn) {
 // open opens user's session.
 func (r *rig) open(t testing.TB) *probe.Conn {
 	t.Helper()
-	answer, c := r.ask(t, r.handshake(user).Bytes())
+	return r.openAs(t, user)
+}
+
+func (r *rig) openAs(t testing.TB, subject string) *probe.Conn {
+	t.Helper()
+	answer, c := r.ask(t, r.handshake(subject).Bytes())
 	if answer.Status != 101 {
 		t.Fatalf("status %d, want 101: %s", answer.Status, answer.Body)
 	}

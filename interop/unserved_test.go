@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -212,7 +211,7 @@ func TestBackendDown(t *testing.T) {
 	r := startRig(t, func(g *wssecure.Guard) http.Handler {
 		return g.Handler(&httputil.ReverseProxy{
 			Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(target) },
-			ErrorLog: log.New(io.Discard, "", 0),
+			ErrorLog: noLog,
 		})
 	})
 	h := r.handshake(user)
