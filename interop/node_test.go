@@ -54,6 +54,9 @@ type script struct {
 // runScript starts one, and ends it with the test.
 func runScript(t testing.TB, name string, arguments ...string) *script {
 	t.Helper()
+	if _, err := os.Stat(filepath.Join("nodews", name)); err != nil { // go test then runs again when it changes
+		t.Fatal(err)
+	}
 	cmd := exec.Command("node", append([]string{name}, arguments...)...)
 	cmd.Dir = "nodews"
 	cmd.Stderr = os.Stderr
