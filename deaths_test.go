@@ -3,9 +3,12 @@ package wssecure_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
@@ -17,8 +20,11 @@ import (
 func TestWaysToDie(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		serve  serveFunc // nil: echo
-		deaf   bool      // the peer reads nothing
+		serve  serveFunc        // nil: echo
+		next   http.HandlerFunc // of Handler, in place of serve
+		limits wssecure.Limits
+		deaf   bool // the peer reads nothing
+		mute   bool // the peer answers no ping
 		kill   func(s *timed, c *probe.Conn)
 		reason wssecure.Reason
 	}{
@@ -38,6 +44,40 @@ func TestWaysToDie(t *testing.T) {
 		}, reason: wssecure.ReasonSlowReader},
 		{name: "closed by the application", serve: func(_ context.Context, c *wssecure.Conn) error { return c.Close(4000, "") }, reason: wssecure.ReasonDone},
 		{name: "closed by the peer", kill: func(_ *timed, c *probe.Conn) { c.Send(probe.CloseFrame(1001, "")) }, reason: wssecure.ReasonPeer},
+		{name: "idle", limits: wssecure.Limits{Idle: 10 * time.Minute}, reason: wssecure.ReasonIdle},
+		{name: "no pong", mute: true, reason: wssecure.ReasonPong},
+		{name: "lifetime", limits: wssecure.Limits{Lifetime: 30 * time.Minute}, reason: wssecure.ReasonLifetime},
+		{name: "dripped", kill: func(_ *timed, c *probe.Conn) { c.Send([]byte{0x81}) }, reason: wssecure.ReasonMessageTime},
+		{name: "flood of pings", kill: func(_ *timed, c *probe.Conn) {
+			for range 21 {
+				c.SendFrame(probe.Message(probe.Ping, nil))
+			}
+		}, reason: wssecure.ReasonControlRate},
+		{name: "flood of empty fragments", kill: func(_ *timed, c *probe.Conn) {
+			c.SendFrame(part(probe.Text, false, ""))
+			for range 128 {
+				c.SendFrame(part(probe.Continuation, false, ""))
+			}
+		}, reason: wssecure.ReasonFragments},
+		{name: "flood of messages", limits: wssecure.Limits{CloseOnRate: true}, kill: func(_ *timed, c *probe.Conn) {
+			for range 121 {
+				c.SendFrame(text("x"))
+			}
+		}, reason: wssecure.ReasonMessageRate},
+		{name: "user code returns", serve: func(context.Context, *wssecure.Conn) error { return nil }, reason: wssecure.ReasonDone},
+		{name: "user code stays behind the end", serve: func(ctx context.Context, _ *wssecure.Conn) error {
+			<-ctx.Done()
+			time.Sleep(time.Hour)
+			return nil
+		}, kill: func(s *timed, _ *probe.Conn) { s.guard.Revoke(context.Background(), wssecure.Everyone(), "x") }, reason: wssecure.ReasonRevoked},
+		{name: "library closes", next: underCoder(func(c *websocket.Conn) { c.Close(websocket.StatusNormalClosure, "") }), reason: wssecure.ReasonDone},
+		{name: "library drops", next: underCoder(func(c *websocket.Conn) { c.CloseNow() }), reason: wssecure.ReasonDone},
+		{name: "library panics", next: underCoder(func(*websocket.Conn) { panic("boom") }), reason: wssecure.ReasonInternal},
+		{name: "library is revoked", next: underCoder(func(c *websocket.Conn) { c.Read(context.Background()) }),
+			kill: func(s *timed, _ *probe.Conn) { s.guard.Revoke(context.Background(), wssecure.Everyone(), "x") }, reason: wssecure.ReasonRevoked},
+		{name: "library never returns to its peer", deaf: true, next: underCoder(func(c *websocket.Conn) {
+			c.Write(context.Background(), websocket.MessageText, []byte("stalls"))
+		}), reason: wssecure.ReasonSlowReader},
 		{name: "error of user code", serve: func(context.Context, *wssecure.Conn) error { return errors.New("x") }, reason: wssecure.ReasonInternal},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -45,12 +85,23 @@ func TestWaysToDie(t *testing.T) {
 			if serve == nil {
 				serve = echo
 			}
-			// One connection a subject: a lease that stays shows at once.
-			one := wssecure.LimitConns(wssecure.BySubject(), 1)
-			inTime(t, serve, func(t *testing.T, s *timed) {
+			options := []wssecure.Option{
+				wssecure.LimitConns(wssecure.BySubject(), 1), // a lease that stays shows at once
+				wssecure.LimitSession(row.limits),
+			}
+			if row.next == nil {
+				options = append(options, wssecure.OnMessage(rewrite))
+			}
+			synctest.Test(t, func(t *testing.T) {
+				s := newTimed(t, options...)
+				handler := s.guard.ConnHandler(serve)
+				if row.next != nil {
+					handler = s.guard.Handler(row.next)
+				}
+				s.pipeServer = newPipeServer(t, handler)
 				c := s.open(s.issuer.Token("alice"))
 				if !row.deaf {
-					listen(c, true)
+					listen(c, !row.mute)
 				}
 				synctest.Wait()
 				if row.kill != nil {
@@ -70,9 +121,20 @@ func TestWaysToDie(t *testing.T) {
 					t.Errorf("%d places are taken", n)
 				}
 				if row.reason != wssecure.ReasonRestart {
-					s.open(s.issuer.Token("alice"))
+					s.open(s.issuer.Token("alice")).Close()
+					time.Sleep(2 * time.Hour)
 				}
-			}, one, wssecure.OnMessage(rewrite))
+			})
 		})
+	}
+}
+
+// underCoder is a handler over coder/websocket.
+func underCoder(serve func(*websocket.Conn)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+		if err == nil {
+			serve(c)
+		}
 	}
 }
