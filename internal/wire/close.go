@@ -140,27 +140,6 @@ func (c *Conn) shut() {
 	c.owner.Finished()
 }
 
-// discard reads on for the peer's close frame, so that the close of TCP does
-// not overtake ours: unread bytes would turn it into a reset.
-func (c *Conn) discard() {
-	buf := make([]byte, smallPiece)
-	c.raw.SetReadDeadline(time.Now().Add(c.closeBy - c.clock()))
-	if c.in.found != Protocol {
-		c.in.found = 0 // the refused frame is sound: it is walked over
-	}
-	for !c.killed && !c.in.closed {
-		var err error
-		if c.in.found == 0 {
-			_, err = c.step(buf)
-		} else { // behind a broken frame there are none to follow
-			_, err = c.receive(buf)
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 // hangUp closes the raw connection, whatever TLS would wait for. The kernel does
 // not wait, so bare TCP needs no timer.
 func (c *Conn) hangUp(abrupt bool) {
