@@ -75,7 +75,7 @@ func TestWaysToDie(t *testing.T) {
 		{name: "library panics", next: underCoder(func(*websocket.Conn) { panic("boom") }), reason: wssecure.ReasonInternal},
 		{name: "library is revoked", next: underCoder(func(c *websocket.Conn) { c.Read(context.Background()) }),
 			kill: func(s *timed, _ *probe.Conn) { s.guard.Revoke(context.Background(), wssecure.Everyone(), "x") }, reason: wssecure.ReasonRevoked},
-		{name: "library never returns to its peer", deaf: true, next: underCoder(func(c *websocket.Conn) {
+		{name: "library stalls in a write", deaf: true, next: underCoder(func(c *websocket.Conn) {
 			c.Write(context.Background(), websocket.MessageText, []byte("stalls"))
 		}), reason: wssecure.ReasonSlowReader},
 		{name: "error of user code", serve: func(context.Context, *wssecure.Conn) error { return errors.New("x") }, reason: wssecure.ReasonInternal},
