@@ -74,6 +74,11 @@ func (t *Target) openFrom(ctx context.Context, local string, h *probe.Handshake)
 	if err != nil {
 		return nil, answer{err: err}
 	}
+	return l.handshake(h)
+}
+
+// handshake sends h. The link is closed, and nil, when no answer comes.
+func (l *link) handshake(h *probe.Handshake) (*link, answer) {
 	began := time.Now()
 	sent := l.Send(h.Bytes())
 	r, err := l.Response() // also when not all could be sent: a server may refuse before it has read everything
@@ -102,7 +107,7 @@ func (t *Target) got(a answer) string {
 	case a.closed():
 		return "the connection was closed without an answer"
 	case a.timedOut():
-		return fmt.Sprintf("no answer within %v", probe.DefaultTimeout)
+		return fmt.Sprintf("no answer within %v", a.took.Round(time.Second))
 	}
 	return quote.Cut(t.redact(fmt.Sprint(a.err)), longestGot)
 }

@@ -59,16 +59,6 @@ func flood(id, title, ref string, sent []byte, fix, option string) Attack {
 	}}
 }
 
-// worked is how soon a server without a bound has worked off a flood.
-const worked = 3 * time.Second
-
-// pour sends all of b and a ping, while it reads what comes back.
-func (l *link) pour(b []byte) ending {
-	payload := []byte(canary())
-	go l.Send(append(b[:len(b):len(b)], probe.AppendFrame(nil, probe.Message(probe.Ping, payload))...))
-	return l.watch(worked, payload)
-}
-
 // deflated is a compressed message that must end the session.
 func deflated(id, title, ref string, body func() []byte) Attack {
 	return Attack{

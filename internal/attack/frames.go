@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/wssecure/wssecure/internal/probe"
 )
@@ -47,17 +48,17 @@ func frameAttacks() []Attack {
 		offence("length-long-form", "a length in more bytes than it needs", "RFC 6455 5.2", Low, declared(probe.Text, 5, probe.Form64, []byte("hello"))),
 		offence("length-top-bit", "a length of 2^63", "CVE-2020-27813", High, declared(probe.Binary, 1<<63, probe.Form64, make([]byte, 64))),
 		offence("length-most", "a length of 2^64-1", "CVE-2020-27813", High, declared(probe.Binary, math.MaxUint64, probe.Form64, make([]byte, 64))),
-		because(offence("length-sum", "fragments whose lengths add up to more than 64 bits", "CVE-2020-27813", High, join(
+		aboutSize(offence("length-sum", "fragments whose lengths add up to more than 64 bits", "CVE-2020-27813", High, join(
 			frame(masked(false, 0, probe.Binary, "hello")),
 			frame(probe.Frame{FIN: true, Opcode: probe.Continuation, Masked: true, Length: new(uint64(math.MaxInt64)), Payload: make([]byte, 64)})))),
-		because(offence("length-declared", "a message of 1 GiB that is declared and not sent", "ATTACKS D6", Low, declared(probe.Binary, 1<<30, 0, nil))),
-		because(offence("message-size", "a message of 1 GiB of which 4 MiB come", "ATTACKS D6", High, declared(probe.Binary, 1<<30, 0, make([]byte, 4<<20)))),
-		because(offence("message-size-fragments", "a message of 4 MiB in fragments of 64 KiB", "ATTACKS D6", High, fragments(64, 64<<10))),
-		offence("text-invalid", "text with a byte that is no UTF-8", "RFC 6455 8.1", Low, text("a\xffb")),
-		offence("text-overlong", "text with an overlong slash", "RFC 3629 3", Low, text("a\xc0\xafb")),
-		offence("text-surrogate", "text with half of a surrogate pair", "RFC 3629 3", Low, text("a\xed\xa0\x80b")),
-		offence("text-cut", "text that ends inside a character", "RFC 6455 8.1", Low, text("a\xe2\x82")),
-		offence("text-split", "text that ends inside a character, in fragments", "RFC 6455 8.1", Low, join(frame(masked(false, 0, probe.Text, "a\xe2")), frame(masked(true, 0, probe.Continuation, "\x82")))),
+		aboutSize(offence("length-declared", "a message of 1 GiB that is declared and not sent", "ATTACKS D6", Low, declared(probe.Binary, 1<<30, 0, nil))),
+		aboutSize(offence("message-size", "a message of 1 GiB of which 4 MiB come", "ATTACKS D6", High, declared(probe.Binary, 1<<30, 0, make([]byte, 4<<20)))),
+		aboutSize(offence("message-size-fragments", "a message of 4 MiB in fragments of 64 KiB", "ATTACKS D6", High, fragments(64, 64<<10))),
+		aboutText(offence("text-invalid", "text with a byte that is no UTF-8", "RFC 6455 8.1", Low, text("a\xffb"))),
+		aboutText(offence("text-overlong", "text with an overlong slash", "RFC 3629 3", Low, text("a\xc0\xafb"))),
+		aboutText(offence("text-surrogate", "text with half of a surrogate pair", "RFC 3629 3", Low, text("a\xed\xa0\x80b"))),
+		aboutText(offence("text-cut", "text that ends inside a character", "RFC 6455 8.1", Low, text("a\xe2\x82"))),
+		aboutText(offence("text-split", "text that ends inside a character, in fragments", "RFC 6455 8.1", Low, join(frame(masked(false, 0, probe.Text, "a\xe2")), frame(masked(true, 0, probe.Continuation, "\x82"))))),
 		closeCode("close-one-byte", "a close frame of one byte", []byte{3}),
 		closeCode("close-code-reserved", "a close frame with 1005, which is never sent", binary.BigEndian.AppendUint16(nil, 1005)),
 		closeCode("close-code-low", "a close frame with 999", binary.BigEndian.AppendUint16(nil, 999)),
@@ -65,8 +66,19 @@ func frameAttacks() []Attack {
 	)
 }
 
-// because replaces what the group says by what sizes are about.
-func because(a Attack) Attack {
+// grace is how long a session may live on after it has answered a ping behind an offence.
+const grace = 500 * time.Millisecond
+
+// aboutText says what text is about, in place of what the group says.
+func aboutText(a Attack) Attack {
+	a.Why = "two programs that read one message see two texts: the one that filters, and the one that acts"
+	a.Fix = "end the session with 1007 at text that is no UTF-8"
+	a.Option = "the default of ConnHandler; under Handler it is the library's to check"
+	return a
+}
+
+// aboutSize says what sizes are about.
+func aboutSize(a Attack) Attack {
 	a.Why = "a few such peers take the memory of the whole server"
 	a.Fix = "bound the size of a message, and end the session with 1009 at the header that declares more"
 	a.Option = "the default of 64 KiB; Limits.MessageSize"
@@ -98,11 +110,13 @@ func offence(id, title, ref string, s Severity, sent []byte) Attack {
 		if len(sent) > 24 {
 			shown += fmt.Sprintf(" … (%d bytes)", len(sent))
 		}
-		// The server may end the session, and stop reading, before all is sent.
-		go l.Send(sent)
-		e := l.watch(atOnce, nil)
+		e := l.pour(sent)
+		if e.alive {
+			e = l.watch(grace, nil) // it may read on while it makes up its mind
+			e.alive = !e.over()
+		}
 		if !e.over() {
-			return broken(shown, e.String(), "%v later", atOnce)
+			return broken(shown, e.String(), "it goes on")
 		}
 		return held(shown, e.String())
 	}}

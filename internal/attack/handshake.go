@@ -146,21 +146,21 @@ func stalled(id, title string, change func(*probe.Handshake)) Attack {
 			before := h.Clone()
 			change(h)
 			sent := difference(before, h)
-			l, a := t.open(ctx, h)
-			if l == nil {
-				if a.closed() && a.took < prompt {
-					return held(sent, t.got(a))
-				}
+			l, err := t.dial(ctx)
+			if err != nil {
+				return unclear(sent, t.got(answer{err: err}), "no connection")
+			}
+			l.Timeout = prompt
+			l, a := l.handshake(h)
+			switch {
+			case a.closed():
+				return held(sent, t.got(a))
+			case l == nil:
 				return broken(sent, t.got(a), "nothing came back within %v", prompt)
 			}
 			defer l.Close()
 			v := t.refusal(sent, a)
-			switch {
-			case v.State != Held:
-				return v
-			case a.took > prompt:
-				return broken(sent, v.Got, "the answer took %v", a.took.Round(time.Millisecond))
-			case l.AwaitEOF(prompt) != nil:
+			if v.State == Held && l.AwaitEOF(prompt) != nil {
 				return broken(sent, v.Got, "the connection was still open %v after the answer", prompt)
 			}
 			return v

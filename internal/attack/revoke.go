@@ -92,24 +92,31 @@ func revokeRace(ctx context.Context, t *Target) Verdict {
 		sleep(ctx, time.Duration(round)*400*time.Microsecond)
 		err := t.Revoke(ctx, token)
 		racing.Wait()
-		var survivor ending
-		lives := false
-		for _, l := range links {
-			if l == nil {
-				continue
-			}
-			admitted++
-			if e := l.watch(atOnce, nil); !e.over() {
-				survivor, lives = e, true
-			}
-			l.Close()
-		}
+		survivor, n := survivors(links)
+		admitted += n
 		switch {
 		case err != nil:
 			return unclear(sent, "", "Revoke: %s", quote.Cut(t.redact(err.Error()), longestGot))
-		case lives:
+		case survivor != nil:
 			return broken(sent, survivor.String(), "a session survived the revocation of its token")
 		}
 	}
 	return held(sent, fmt.Sprintf("%d were admitted first, and all of them ended", admitted))
+}
+
+// survivors closes all links, and returns the ending of one that had none in time, and how many links there were.
+func survivors(links []*link) (survivor *ending, n int) {
+	end := time.Now().Add(atOnce)
+	for _, l := range links {
+		if l == nil {
+			continue
+		}
+		n++
+		// The time is one for all: the last is looked at when it should long be over.
+		if e := l.watch(max(time.Until(end), 100*time.Millisecond), nil); !e.over() {
+			survivor = &e
+		}
+		l.Close()
+	}
+	return survivor, n
 }

@@ -89,11 +89,15 @@ func (l *link) watch(d time.Duration, pong []byte) ending {
 	}
 }
 
-// ping asks whether the session still lives.
-func (l *link) ping(d time.Duration) ending {
+// worked is how soon a server without a bound has worked off a flood, and any has judged a frame.
+const worked = 3 * time.Second
+
+// pour sends b and a ping behind it while it reads what comes back: the server may end the session, and stop reading,
+// before all is sent.
+func (l *link) pour(b []byte) ending {
 	payload := []byte(canary())
-	l.SendFrame(probe.Message(probe.Ping, payload)) // when it cannot be sent, the session has ended, and watch sees it
-	return l.watch(d, payload)
+	go l.Send(append(b[:len(b):len(b)], probe.AppendFrame(nil, probe.Message(probe.Ping, payload))...))
+	return l.watch(worked, payload)
 }
 
 func sessionAttacks() []Attack {

@@ -1,0 +1,101 @@
+package wssecure_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wssecure/wssecure"
+	catalogue "github.com/wssecure/wssecure/internal/attack"
+	"github.com/wssecure/wssecure/wssecuretest"
+)
+
+// handled is a server without a guard, over plaintext, and without the timeouts of Harden.
+func handled(handler http.HandlerFunc) func(*testing.T) *catalogue.Target {
+	return func(t *testing.T) *catalogue.Target {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &http.Server{Handler: handler}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			srv.Serve(listener)
+		}()
+		t.Cleanup(func() {
+			srv.Close()
+			<-served
+		})
+		return &catalogue.Target{URL: "ws://" + listener.Addr().String() + "/ws", Origin: wssecuretest.Origin, Active: true, Patience: time.Second}
+	}
+}
+
+func sessionMutants() []mutant {
+	fixture := func(opts ...wssecure.Option) func(*testing.T) *catalogue.Target {
+		return func(t *testing.T) *catalogue.Target { return targetOf(wssecuretest.NewFixture(t, opts...)) }
+	}
+	revoking := func(revoke func(s *wssecuretest.Server, token string)) func(*testing.T) *catalogue.Target {
+		return func(t *testing.T) *catalogue.Target {
+			s := wssecuretest.NewFixture(t)
+			target := targetOf(s)
+			target.Revoke = func(_ context.Context, token string) error {
+				revoke(s, token)
+				return nil
+			}
+			return target
+		}
+	}
+	many := wssecure.PerSecond(1_000_000)
+	return []mutant{
+		{"no ReadHeaderTimeout", []string{"slow-header"}, plainGuard},
+		{"expiry at the handshake alone", []string{"token-outlived"}, func(t *testing.T) *catalogue.Target {
+			issuer := wssecuretest.NewIssuer(t, "")
+			good := wssecure.StaticKeys(issuer.JWKS(), issuer.URL, wssecuretest.Audience)
+			s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.VerifierFunc(
+				func(ctx context.Context, token string) (*wssecure.Identity, error) {
+					id, err := good.Verify(ctx, token)
+					if err != nil {
+						return nil, err
+					}
+					return &wssecure.Identity{Issuer: id.Issuer, Subject: id.Subject}, nil
+				})))
+			s.Issuer = issuer
+			return targetOf(s)
+		}},
+		{"Revoke does nothing", []string{"revoke-session", "revoke-handshake", "revoke-race"}, revoking(func(*wssecuretest.Server, string) {})},
+		{"Revoke ends what is open, and keeps no mark", []string{"revoke-handshake", "revoke-race"}, revoking(func(s *wssecuretest.Server, _ string) {
+			for info := range s.Guard.Sessions() {
+				s.Guard.Revoke(context.Background(), wssecure.SessionID(info.ID), "mutant")
+			}
+		})},
+		{"LimitConns", []string{"limit-sessions"}, fixture(wssecure.LimitConns(wssecure.BySubject(), 10_000), wssecure.LimitConns(wssecure.ByIP(), 10_000))},
+		{"LimitHandshakes", []string{"limit-handshakes"}, fixture(wssecure.LimitHandshakes(wssecure.ByIP(), many))},
+		{"places that are never given back", []string{"limit-leases"}, func(t *testing.T) *catalogue.Target {
+			var taken atomic.Int32
+			return plainWith(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if taken.Add(1) > 50 {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}},
+	}
+}
+
+// plainGuard is a guard whose server nobody has hardened.
+func plainGuard(t *testing.T) *catalogue.Target {
+	return plainWith(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) })
+}
+
+func plainWith(t *testing.T, serve func(w http.ResponseWriter, r *http.Request, next http.Handler)) *catalogue.Target {
+	guard := must(wssecure.New(wssecure.AllowOrigins(wssecuretest.Origin), wssecure.InsecureAllowAnonymous("mutant"), wssecure.InsecureAllowPlaintext("mutant")))
+	next := guard.ConnHandler(wssecuretest.Echo)
+	target := handled(func(w http.ResponseWriter, r *http.Request) { serve(w, r, next) })(t)
+	t.Cleanup(func() { guard.Shutdown(context.Background()) })
+	return target
+}

@@ -1,0 +1,224 @@
+package wssecure_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"github.com/wssecure/wssecure"
+	catalogue "github.com/wssecure/wssecure/internal/attack"
+	"github.com/wssecure/wssecure/wssecuretest"
+)
+
+// A mutant is a server with one thing wrong. Attacks that do not find it are worth nothing.
+type mutant struct {
+	name    string
+	catches []string // attacks that must work against it
+	start   func(t *testing.T) *catalogue.Target
+}
+
+// targetOf is all that an attacker may use against a server of the kit.
+func targetOf(s *wssecuretest.Server) *catalogue.Target {
+	o := s.AttackOptions()
+	return &catalogue.Target{
+		URL: s.URL, TLS: o.TLS, Host: o.Host, Origin: o.Origin, Token: o.Token,
+		Sign: o.Sign, PublicKeys: o.PublicKeys, Revoke: o.Revoke, Log: o.Log, Active: true,
+	}
+}
+
+func mutants() []mutant {
+	return slices.Concat(originMutants(), requestMutants(), answerMutants(), tokenMutants(), ticketMutants(), frameMutants(), sessionMutants())
+}
+
+// Every attack finds a server that lacks what it tests: none is a blank shot.
+func TestEveryAttackFindsItsMutant(t *testing.T) {
+	found := map[string][]string{} // attack -> mutants
+	var mu sync.Mutex
+	t.Run("mutants", func(t *testing.T) {
+		for _, m := range mutants() {
+			t.Run(m.name, func(t *testing.T) {
+				t.Parallel()
+				target := m.start(t)
+				if err := target.Prepare(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if ok, got := target.Admitted(); !ok {
+					t.Fatalf("the mutant refuses an honest handshake: %s", got)
+				}
+				catalogue.Run(t.Context(), target, named(t, m.catches), func(r catalogue.Result) {
+					if r.Verdict.State != catalogue.Broken {
+						t.Errorf("%s did not find it: %s %+v", r.Attack.ID, r.Verdict.State, r.Verdict)
+						return
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					found[r.Attack.ID] = append(found[r.Attack.ID], m.name)
+				})
+			})
+		}
+	})
+	var table strings.Builder
+	all := catalogue.All()
+	for _, a := range all {
+		by := strings.Join(found[a.ID], ", ")
+		if by == "" {
+			t.Errorf("%s finds no mutant", a.ID)
+			by = "NONE"
+		}
+		fmt.Fprintf(&table, "%-24s | %s\n", a.ID, by)
+	}
+	t.Logf("%d attacks and the mutants that each has found:\n%s", len(all), table.String())
+}
+
+func named(t *testing.T, ids []string) []catalogue.Attack {
+	var list []catalogue.Attack
+	for _, id := range ids {
+		a, ok := catalogue.Find(id)
+		if !ok {
+			t.Errorf("no attack is called %q", id)
+			continue
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+// No attack works against a guard, however it is set up, and none goes wrong.
+func TestNoAttackWorksAgainstAGuard(t *testing.T) {
+	for _, row := range healthy() {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			target := row.start(t)
+			if err := target.Prepare(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if ok, got := target.Admitted(); !ok {
+				t.Fatalf("an honest handshake is refused: %s", got)
+			}
+			held, left := 0, []string(nil)
+			// Package wssecuretest's own test waits for the ten seconds of Harden's ReadHeaderTimeout.
+			list := slices.DeleteFunc(catalogue.All(), func(a catalogue.Attack) bool { return a.ID == "slow-header" })
+			catalogue.Run(t.Context(), target, list, func(r catalogue.Result) {
+				switch r.Verdict.State {
+				case catalogue.Held:
+					held++
+				case catalogue.Left:
+					left = append(left, r.Attack.ID)
+				default:
+					t.Errorf("%s: %s %+v", r.Attack.ID, r.Verdict.State, r.Verdict)
+				}
+			})
+			if left = sorted(left); !slices.Equal(left, row.left) {
+				t.Errorf("left: %q, want %q", left, row.left)
+			}
+			if held+len(left) != len(list) {
+				t.Errorf("%d held and %d left of %d", held, len(left), len(list))
+			}
+		})
+	}
+}
+
+// needing are the attacks that need one of these.
+func needing(n catalogue.Need) []string {
+	var ids []string
+	for _, a := range catalogue.All() {
+		if a.Needs&n != 0 {
+			ids = append(ids, a.ID)
+		}
+	}
+	return ids
+}
+
+func sorted(lists ...[]string) []string {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// A sound server has nothing wrong.
+type sound struct {
+	name  string
+	left  []string // attacks that do not apply to it, sorted
+	start func(t *testing.T) *catalogue.Target
+}
+
+func healthy() []sound {
+	var (
+		hasty      = wssecure.LimitSession(wssecure.Limits{MessageTime: 2 * time.Second})
+		tickets    = needing(catalogue.NeedTicket)
+		secondAuth = []string{"token-list", "token-twice", "token-twice-last"}
+		overTLS    = []string{"origin-rebinding"}
+		explicit   = []string{"origin-missing"}
+	)
+	return []sound{
+		{"fixture", sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
+			return targetOf(wssecuretest.NewFixture(t, hasty))
+		}},
+		{"tickets and cookies", sorted(overTLS, secondAuth, []string{"token-in-cookie"}), func(t *testing.T) *catalogue.Target {
+			issuer := wssecuretest.NewIssuer(t, "")
+			s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin),
+				issuer.Option(wssecure.FromCookie("__Host-sid"), wssecure.FromTicket()), hasty)
+			s.Issuer = issuer
+			target := targetOf(s)
+			target.Place = catalogue.Place{Kind: catalogue.InCookie, Name: "__Host-sid"}
+			target.Ticket = func(ctx context.Context, origin string) (string, error) {
+				id := &wssecure.Identity{Issuer: issuer.URL, Subject: "bob", IssuedAt: time.Now(), Expiry: time.Now().Add(time.Hour)}
+				return s.Guard.IssueTicket(ctx, id, wssecure.TicketFor{Origin: origin})
+			}
+			return target
+		}},
+		{"subprotocol and compression", sorted(tickets, explicit, overTLS, secondAuth, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
+			target := targetOf(wssecuretest.NewFixture(t, hasty, wssecure.AllowCompression(), wssecure.AllowSubprotocols("chat")))
+			target.Place = catalogue.Place{Kind: catalogue.InSubprotocol, Name: "bearer"}
+			target.Subprotocols = []string{"chat"}
+			return target
+		}},
+		{"another library, by Handler", sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
+			issuer := wssecuretest.NewIssuer(t, "")
+			s := wssecuretest.Start(t, wssecuretest.Config{
+				Options: []wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option(), hasty},
+				Handler: func(g *wssecure.Guard) http.Handler { return g.Handler(http.HandlerFunc(echoAs)) },
+			})
+			s.Issuer = issuer
+			return targetOf(s)
+		}},
+		{"anonymous, same origin, plaintext", sorted(needing(catalogue.NeedToken|catalogue.NeedJWT|catalogue.NeedTicket|catalogue.NeedRevoke), []string{"header-hsts"}), func(t *testing.T) *catalogue.Target {
+			target := targetOf(wssecuretest.Start(t, wssecuretest.Config{Plaintext: true, Options: []wssecure.Option{
+				wssecure.AllowHosts(wssecuretest.Host), wssecure.InsecureAllowAnonymous("test"), wssecure.InsecureAllowPlaintext("test"), hasty,
+			}}))
+			target.Origin = "http://" + wssecuretest.Host
+			return target
+		}},
+	}
+}
+
+// echoAs is what stands behind Handler: a library whose own check of Origin is off, as the guard has decided.
+func echoAs(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	c.SetReadLimit(-1) // the guard's has to do
+	for {
+		typ, p, err := c.Read(r.Context())
+		if err != nil {
+			return
+		}
+		if typ == websocket.MessageText && !utf8.Valid(p) { // this library leaves it to us
+			c.Close(websocket.StatusInvalidFramePayloadData, "")
+			return
+		}
+		if c.Write(r.Context(), typ, p) != nil {
+			return
+		}
+	}
+}
