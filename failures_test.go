@@ -1,0 +1,153 @@
+package wssecure_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/wssecuretest"
+)
+
+// L-22: what an honest client may do wrong, or be made to do by a page.
+func TestWhatNeverBans(t *testing.T) {
+	header := func(name string, values ...string) func(*http.Request) {
+		return func(r *http.Request) { r.Header[name] = values }
+	}
+	for _, row := range []struct {
+		name   string
+		change func(g *gate) func(*http.Request)
+	}{
+		{"refused origin", func(*gate) func(*http.Request) { return from("https://evil.example") }},
+		{"duplicate origin", func(*gate) func(*http.Request) {
+			return header("Origin", "https://app.example.com", "https://a.example")
+		}},
+		{"replayed key", func(g *gate) func(*http.Request) {
+			token := bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"jti": "one"})))
+			return func(r *http.Request) { token(r); r.Header["Sec-Websocket-Key"] = []string{"AAAAAAAAAAAAAAAAAAAAAA=="} }
+		}},
+		{"credential of bad form", func(*gate) func(*http.Request) { return header("Authorization", "Bearer", "Bearer") }},
+		{"token missing", func(*gate) func(*http.Request) { return func(*http.Request) {} }},
+		{"token unreadable", func(*gate) func(*http.Request) { return bearer("a.b.c") }},
+		{"token expired", func(g *gate) func(*http.Request) {
+			return bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"exp": time.Now().Add(-time.Hour).Unix()})))
+		}},
+		{"token for others", func(g *gate) func(*http.Request) {
+			return bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"aud": "others"})))
+		}},
+		{"scope", func(g *gate) func(*http.Request) {
+			return bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"scope": "other"})))
+		}},
+		{"key of bad form", func(*gate) func(*http.Request) { return header("Sec-Websocket-Key", "short") }},
+		{"version", func(*gate) func(*http.Request) { return header("Sec-Websocket-Version", "8") }},
+	} {
+		t.Run("L-22 "+row.name, func(t *testing.T) {
+			g := newTokenGate(t, quiet, fastHandshakes, wssecure.RequireScopes("chat"))
+			change := row.change(g)
+			for i := range 1000 {
+				if a := g.knock(attacker, change); a.status == 101 && i > 0 {
+					t.Fatal("admitted")
+				}
+			}
+			good := g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"scope": "chat"}))
+			wantAnswer(t, g.knock(attacker, bearer(good)), 101, "")
+			if n := len(g.seen(wssecure.EventBanned)); n != 0 {
+				t.Errorf("%d bans", n)
+			}
+		})
+	}
+}
+
+func TestWhichFailuresCount(t *testing.T) {
+	banRow(t, "L-40 R9 the same token counts once a minute", func(t *testing.T) {
+		g := newTokenGate(t, quiet, fastHandshakes)
+		same := bearer(g.forged())
+		for range 1000 {
+			wantAnswer(t, g.knock(attacker, same), 401, "token-invalid")
+		}
+		wantNoBan(t, g, attacker)
+		for range 19 {
+			fail(t, g, attacker)
+		}
+		wantNoBan(t, g, attacker)
+		fail(t, g, attacker)
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
+	banRow(t, "L-40 R9 an Origin of a star never counts", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for range 100 {
+			fail(t, g, attacker, from("https://user-pages.example.net"))
+		}
+		wantNoBan(t, g, attacker)
+	})
+	banRow(t, "L-40 without an Origin each counts", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for range 21 {
+			fail(t, g, attacker, func(r *http.Request) { delete(r.Header, "Origin") })
+		}
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
+	banRow(t, "L-40 a body and malformed headers count", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for range 21 {
+			wantAnswer(t, g.knock(attacker, func(r *http.Request) { delete(r.Header, "Origin"); r.ContentLength = 3 }), 400, wssecure.ReasonBody)
+		}
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
+	banRow(t, "L-40 R9 a body under an Origin that is not listed never counts", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		for _, lines := range [][]string{{"https://evil.example"}, {"https://user-pages.example.net"}, {"null"}, {wssecuretest.Origin, wssecuretest.Origin}} {
+			for range 30 {
+				wantAnswer(t, g.knock(attacker, func(r *http.Request) { r.Header["Origin"] = lines; r.ContentLength = 3 }), 400, wssecure.ReasonBody)
+			}
+		}
+		wantNoBan(t, g, attacker)
+		for range 21 {
+			wantAnswer(t, g.knock(attacker, func(r *http.Request) { r.ContentLength = 3 }), 400, wssecure.ReasonBody)
+		}
+		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
+	})
+	for _, client := range []string{"10.1.2.3", "127.0.0.1", "::1", "fd00::1", "169.254.1.1", "198.51.100.7"} {
+		banRow(t, "L-42 never "+client, func(t *testing.T) {
+			proxies := wssecure.TrustProxies("X-Forwarded-For", "198.51.100.0/24")
+			g := newTokenGate(t, quiet, proxies, wssecure.LimitHandshakes(wssecure.ByIP(), lots))
+			for range 1000 {
+				fail(t, g, client)
+			}
+			wantNoBan(t, g, client)
+			if client == "198.51.100.7" {
+				return
+			}
+			named := newTokenGate(t, quiet, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(20), time.Minute))
+			banned(t, named, client)
+		})
+	}
+	banRow(t, "L-44 trusted networks know no limit by address", func(t *testing.T) {
+		g := newTokenGate(t, stay, wssecure.TrustNetworks("probes", "198.51.100.0/24"),
+			wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(20), time.Minute), wssecure.LimitConns(wssecure.BySubject(), 2))
+		for range 1000 {
+			fail(t, g, "198.51.100.7")
+		}
+		for range 2 {
+			wantNoBan(t, g, "198.51.100.7")
+		}
+		wantAnswer(t, g.knock("198.51.100.7", bearer(g.issuer.Token("alice"))), 429, wssecure.ReasonConnLimit)
+		wantAnswer(t, g.knock("198.51.100.7", bearer(g.issuer.Token("bob")), from("https://evil.example")), 403, wssecure.ReasonOrigin)
+		anonymous := newGate(t, stay, wssecure.TrustNetworks("probes", "198.51.100.0/24"))
+		for range 1000 {
+			wantAnswer(t, anonymous.knock("198.51.100.7"), 101, "")
+		}
+	})
+	banRow(t, "L-04 by function", func(t *testing.T) {
+		tenant := func(h *wssecure.Handshake) string { return strings.TrimPrefix(h.Request.URL.Path, "/") }
+		g := newTokenGate(t, quiet, wssecure.LimitFailures(wssecure.ByFunc("tenant", tenant), wssecure.PerMinute(5), time.Minute))
+		for i := range 6 {
+			fail(t, g, fmt.Sprintf("203.0.113.%d", i), path("/acme"))
+		}
+		wantAnswer(t, g.knock("198.51.100.1", path("/acme"), bearer(g.issuer.Token("alice"))), 403, wssecure.ReasonBanned)
+		wantAnswer(t, g.knock("198.51.100.1", path("/other"), bearer(g.issuer.Token("alice"))), 101, "")
+		wantAnswer(t, g.knock("198.51.100.1", path("/"), bearer(g.issuer.Token("alice"))), 101, "")
+	})
+}
