@@ -40,13 +40,24 @@ func TestWhatNeverBans(t *testing.T) {
 		{"scope", func(g *gate) func(*http.Request) {
 			return bearer(g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"scope": "other"})))
 		}},
+		{"token revoked", func(g *gate) func(*http.Request) {
+			token := g.issuer.Token("mallory")
+			if _, err := g.guard.Revoke(t.Context(), wssecure.Subject(g.issuer.URL, "mallory"), "a test"); err != nil {
+				t.Fatal(err)
+			}
+			return bearer(token)
+		}},
+		{"over its subject's rate", func(g *gate) func(*http.Request) {
+			return bearer(g.issuer.Sign("ES256", g.issuer.Claims("often", map[string]any{"scope": "chat"})))
+		}},
 		{"key of bad form", func(*gate) func(*http.Request) { return header("Sec-Websocket-Key", "short") }},
 		{"version", func(*gate) func(*http.Request) { return header("Sec-Websocket-Version", "8") }},
 	} {
 		t.Run("L-22 "+row.name, func(t *testing.T) {
-			g := newTokenGate(t, quiet, fastHandshakes, wssecure.RequireScopes("chat"))
+			g := newTokenGate(t, quiet, fastHandshakes, wssecure.RequireScopes("chat"),
+				wssecure.LimitHandshakes(wssecure.BySubject(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}))
 			change := row.change(g)
-			for i := range 1000 {
+			for i := range 10_000 {
 				if a := g.knock(attacker, change); a.status == 101 && i > 0 {
 					t.Fatal("admitted")
 				}
@@ -81,6 +92,31 @@ func TestWhichFailuresCount(t *testing.T) {
 			fail(t, g, attacker, from("https://user-pages.example.net"))
 		}
 		wantNoBan(t, g, attacker)
+	})
+	banRow(t, "L-40 any Origin admitted never counts", func(t *testing.T) {
+		g := newTokenGate(t, quiet)
+		child, err := g.guard.With(wssecure.InsecureAllowAnyOrigin("a test"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.serve = child.ConnHandler(quiet)
+		for range 100 {
+			fail(t, g, attacker, from("https://anywhere.example"))
+		}
+		wantNoBan(t, g, attacker)
+	})
+	banRow(t, "L-40 under the same origin each counts", func(t *testing.T) {
+		issuer := wssecuretest.NewIssuer(t, "")
+		guard, err := wssecure.New(issuer.Option(), wssecure.AllowHosts(wssecuretest.Host), wssecure.InsecureAllowPlaintext("no network"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &gate{t: t, guard: guard, issuer: issuer, serve: guard.ConnHandler(quiet)}
+		t.Cleanup(g.close)
+		for range 21 {
+			fail(t, g, attacker, from("http://"+wssecuretest.Host))
+		}
+		wantAnswer(t, g.knock(attacker, from("http://"+wssecuretest.Host)), 403, wssecure.ReasonBanned)
 	})
 	banRow(t, "L-40 without an Origin each counts", func(t *testing.T) {
 		g := newTokenGate(t, quiet)
@@ -125,20 +161,32 @@ func TestWhichFailuresCount(t *testing.T) {
 		})
 	}
 	banRow(t, "L-44 trusted networks know no limit by address", func(t *testing.T) {
-		g := newTokenGate(t, stay, wssecure.TrustNetworks("probes", "198.51.100.0/24"),
-			wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(20), time.Minute), wssecure.LimitConns(wssecure.BySubject(), 2))
-		for range 1000 {
-			fail(t, g, "198.51.100.7")
+		const probe = "198.51.100.7"
+		trust := wssecure.TrustNetworks("probes", "198.51.100.0/24")
+		g := newTokenGate(t, stay, trust, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(20), time.Minute), wssecure.LimitConns(wssecure.BySubject(), 2))
+		for range 1000 { // each is signature work
+			fail(t, g, probe)
 		}
 		for range 2 {
-			wantNoBan(t, g, "198.51.100.7")
+			wantNoBan(t, g, probe)
 		}
-		wantAnswer(t, g.knock("198.51.100.7", bearer(g.issuer.Token("alice"))), 429, wssecure.ReasonConnLimit)
-		wantAnswer(t, g.knock("198.51.100.7", bearer(g.issuer.Token("bob")), from("https://evil.example")), 403, wssecure.ReasonOrigin)
-		anonymous := newGate(t, stay, wssecure.TrustNetworks("probes", "198.51.100.0/24"))
+		wantAnswer(t, g.knock(probe, bearer(g.issuer.Token("alice"))), 429, wssecure.ReasonConnLimit)
+		for range 10_000 { // none is cut either
+			wantAnswer(t, g.knock(probe, from("https://evil.example")), 403, wssecure.ReasonOrigin)
+		}
+		anonymous := newGate(t, quiet, trust)
+		for range 10_000 {
+			wantAnswer(t, anonymous.knock(probe), 101, "")
+		}
+		open := newGate(t, stay, trust)
 		for range 1000 {
-			wantAnswer(t, anonymous.knock("198.51.100.7"), 101, "")
+			wantAnswer(t, open.knock(probe), 101, "")
 		}
+		total := newGate(t, quiet, trust, wssecure.LimitHandshakes(wssecure.ByTotal(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 2}))
+		for range 2 {
+			wantAnswer(t, total.knock(probe), 101, "")
+		}
+		wantAnswer(t, total.knock(probe), 503, wssecure.ReasonCapacity)
 	})
 	banRow(t, "L-04 by function", func(t *testing.T) {
 		tenant := func(h *wssecure.Handshake) string { return strings.TrimPrefix(h.Request.URL.Path, "/") }
@@ -150,4 +198,43 @@ func TestWhichFailuresCount(t *testing.T) {
 		wantAnswer(t, g.knock("198.51.100.1", path("/other"), bearer(g.issuer.Token("alice"))), 101, "")
 		wantAnswer(t, g.knock("198.51.100.1", path("/"), bearer(g.issuer.Token("alice"))), 101, "")
 	})
+}
+
+// L-23: an ended session counts by the Origin of its handshake (L-40).
+func TestSessionFailuresCountByOrigin(t *testing.T) {
+	broken := []byte{0xff, 0x80, 1, 2, 3, 4}
+	flood := make([]byte, 0, 200)
+	for range 33 { // pings, over the rate of control frames
+		flood = append(flood, 0x89, 0x80, 1, 2, 3, 4)
+	}
+	for _, row := range []struct {
+		name   string
+		origin string
+		feed   []byte
+		reason wssecure.Reason
+		banned bool
+	}{
+		{"L-23 broken frames", wssecuretest.Origin, broken, wssecure.ReasonProtocol, true},
+		{"L-23 a flood", wssecuretest.Origin, flood, wssecure.ReasonControlRate, true},
+		{"L-23 L-40 under an Origin of a star", "https://user-pages.example.net", broken, wssecure.ReasonProtocol, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			g := newTokenGate(t, stay)
+			known := bearer(g.issuer.Token("alice"))
+			for i := range 21 {
+				wantAnswer(t, g.knockThrough(g.serve, nil, row.feed, attacker, known, from(row.origin)), 101, "")
+				g.await(wssecure.EventClosed, i+1)
+			}
+			g.settled(0)
+			for _, e := range g.seen(wssecure.EventClosed) {
+				if e.Reason != row.reason {
+					t.Fatalf("closed for %s, want %s", e.Reason, row.reason)
+				}
+			}
+			g.hangUp()
+			if got := g.knock(attacker).status; (got == 403) != row.banned {
+				t.Errorf("status %d, banned: want %t", got, row.banned)
+			}
+		})
+	}
 }
