@@ -191,8 +191,8 @@ func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key,
 		b.admit(store.Admit{Key: store.Everyone(), IssuedAt: id.IssuedAt})
 		b.admit(store.Admit{Key: networkOf(a.client), IssuedAt: id.IssuedAt})
 	}
-	if a.trusted.Contains(a.client) {
-		return
+	if !a.charged {
+		return // there is nothing to give back
 	}
 	b.admit(store.Admit{Key: a.address.narrow, Bucket: p.addressRate.bucket, Rate: store.Rate(p.addressRate.rate), N: -1})
 	if a.address.wide.Prefix.IsValid() {

@@ -163,6 +163,7 @@ func TestMistakesNameOptionValueAndFix(t *testing.T) {
 		{anybody(wssecure.LimitConns(wssecure.ByFunc("", nil), 1)), []string{"LimitConns", "ByFunc"}},
 		{anybody(wssecure.LimitConns(wssecure.ByIP(), -3)), []string{"LimitConns", "-3", "1 or more"}},
 		{anybody(wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.PerSecond(2_000_000_000))), []string{"LimitHandshakes", "2000000000", "1000000000 or less"}},
+		{anybody(wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1_000_000})), []string{"LimitHandshakes", "1000000 at once", "five years", "use less at once"}},
 		{anybody(wssecure.LimitFailures(wssecure.ByTotal(), wssecure.PerMinute(1), time.Minute)), []string{"LimitFailures", "total", "ByIP"}},
 		{anybody(wssecure.LimitAccepts(wssecure.Rate{N: 1, Per: time.Second, Burst: -1})), []string{"LimitAccepts", "-1", "1 or more"}},
 		{anybody(wssecure.LimitAccepts(wssecure.PerSecond(1)), wssecure.LimitAccepts(wssecure.PerSecond(1))), []string{"LimitAccepts", "twice", "keep one"}},

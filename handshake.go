@@ -78,6 +78,7 @@ type attempt struct {
 
 	late         bool // the token may come later
 	pageAdmitted bool // its Origin is there and was not refused
+	charged      bool // its address, for this handshake
 	reserved     bool // holds a place of the process
 	switched     bool // the connection is the session's
 	retryAfter   time.Duration

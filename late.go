@@ -81,7 +81,7 @@ func (a *attempt) awaitToken(s *Session) {
 	l := &lateness{attempt: attempt{
 		core: a.core, policy: a.policy, id: a.id, peer: a.peer, client: a.client, host: a.host,
 		secure: a.secure, local: a.local, offered: a.offered, chosen: a.chosen, address: a.address,
-		session: s, originTrust: a.originTrust, hint: a.hint,
+		charged: a.charged, session: s, originTrust: a.originTrust, hint: a.hint,
 	}}
 	l.attempt.r = a.r.Clone(s.ctx)
 	l.attempt.r.Body = http.NoBody

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wssecure/wssecure/internal/limit"
 	"github.com/wssecure/wssecure/store"
 )
 
@@ -47,6 +48,8 @@ func (r Rate) fault(example string) string {
 		return fmt.Sprintf("burst %d is negative; use 1 or more", r.Burst)
 	case r.N > mostPerRate || r.Burst > mostPerRate:
 		return fmt.Sprintf("%d per %s is no limit; use %d or less", max(r.N, r.Burst), r.Per, mostPerRate)
+	case limit.Rate(r.filled()).Valid() != nil:
+		return fmt.Sprintf("%d at once at %d per %s take over five years to come back; use less at once or a shorter time", r.filled().Burst, r.N, r.Per)
 	}
 	return ""
 }
@@ -87,7 +90,8 @@ func ByFunc(name string, fn func(*Handshake) string) Key {
 // LimitHandshakes caps the rate of handshakes by key: 600 a minute with a burst
 // of 300 by address unless given, and 16 times that for an IPv6 /48. A handshake
 // over it is answered with 429 and Retry-After. A handshake that is admitted
-// with an identity gives its address's token back, so that an office behind one
+// with an identity gives its address's token back, and one with a token that was
+// verified before passes by a budget of its own, so that an office behind one
 // address is not locked out.
 func LimitHandshakes(key Key, rate Rate) Option {
 	return func(d *draft) {
@@ -263,9 +267,9 @@ func (a *attempt) refuseFull() error {
 	})
 }
 
-// checkRate asks whether the client's address is banned or over its budget. A
-// banned address with a token that was verified before, or a ticket for one,
-// passes: whoever shares an address with an attacker keeps its access. The ticket
+// checkRate asks whether the client's address is banned or over its budget. With
+// a token that was verified before, or a ticket for one, either passes: whoever
+// shares an address with an attacker, or with many, keeps its access. The ticket
 // is read here, since the store is asked anyway, and judged in the token's place.
 func (a *attempt) checkRate() error {
 	a.pageAdmitted = a.originTrust == originExact || a.originTrust == originLoose
@@ -289,32 +293,32 @@ func (a *attempt) checkRate() error {
 		a.ticket.asked, a.ticket.read = true, adm.ticket
 	}
 	for i := range adm.admits[:adm.n] {
-		if err := a.judgeAddress(&adm.admits[i].Verdict); err != nil {
+		if v := &adm.admits[i].Verdict; v.Refused != store.None {
 			a.returnAddressTokens(adm.admits[:adm.n])
-			return err
+			return a.judgeAddress(v)
 		}
 	}
+	a.charged = true
 	return nil
 }
 
+// judgeAddress lets a known token pass what holds its address up. A ban is not
+// for it, and a spent budget may be a whole office that reconnects at once: each
+// gives its token back, but the last come before the first has done so.
 func (a *attempt) judgeAddress(v *store.Verdict) error {
-	switch v.Refused {
-	case store.Banned:
-		if a.isKnown() {
-			return a.checkKnownToken()
-		}
-		a.retryAfter = v.RetryAfter
+	if a.isKnown() {
+		return a.checkKnownToken()
+	}
+	a.retryAfter = v.RetryAfter
+	if v.Refused == store.Banned {
 		return a.refuseSaying(ReasonBanned, func(a *attempt) (seen, wanted string) {
 			return a.client.String(), "an address without a ban"
 		})
-	case store.OverRate:
-		a.retryAfter = v.RetryAfter
-		return a.refuseSaying(ReasonRate, func(a *attempt) (seen, wanted string) {
-			rate := a.policy.addressRate.rate
-			return a.client.String(), fmt.Sprintf("%d per %s, %d at once", rate.N, rate.Per, rate.Burst)
-		})
 	}
-	return nil
+	return a.refuseSaying(ReasonRate, func(a *attempt) (seen, wanted string) {
+		rate := a.policy.addressRate.rate
+		return a.client.String(), fmt.Sprintf("%d per %s, %d at once", rate.N, rate.Per, rate.Burst)
+	})
 }
 
 func (a *attempt) isKnown() bool {
@@ -325,9 +329,9 @@ func (a *attempt) isKnown() bool {
 	return ok && a.creds.text != "" && own.known(a.creds.text)
 }
 
-// checkKnownToken gives a token that passes a ban the rate of an address to
-// itself: the address is asked for no tokens while it is banned, and whoever has
-// an account could get banned on purpose to knock without a limit.
+// checkKnownToken gives a token that passes its address by the rate of an address
+// to itself: the address is charged nothing, and whoever has an account could get
+// it banned on purpose to knock without a limit.
 func (a *attempt) checkKnownToken() error {
 	rule := &a.policy.addressRate
 	adm := newAdmission()
@@ -341,10 +345,10 @@ func (a *attempt) checkKnownToken() error {
 		return nil
 	}
 	a.retryAfter = v.RetryAfter
-	return a.refuse(ReasonRate, "a token of a banned address", "fewer handshakes")
+	return a.refuse(ReasonRate, "a known token of an address that is banned or over its rate", "fewer handshakes")
 }
 
-// returnAddressTokens gives back what one tier took when the other refused.
+// returnAddressTokens gives back what one tier took when another refused.
 func (a *attempt) returnAddressTokens(admits []store.Admit) {
 	for i := range admits {
 		if admits[i].Verdict.Refused == store.None {
