@@ -120,7 +120,7 @@ func (a *attempt) checkAdmission() error {
 		err = a.judgeAdmission(b)
 	}
 	if err == nil {
-		a.session.hold(b)
+		a.session.hold(a, b)
 		if b.redeems {
 			a.session.ticket = a.ticket.redeemed()
 		}
@@ -209,6 +209,9 @@ func (a *attempt) fillCustom(b *admission, lease func(store.Key, string, int) st
 		}
 		if value == "" {
 			continue
+		}
+		if rule.bans {
+			a.custom = append(a.custom, customKey{rule.key.name, value})
 		}
 		admit := lease(store.Custom(rule.key.name, value), rule.bucket, rule.most)
 		if rule.rate.N > 0 {
@@ -326,6 +329,7 @@ type funcRule struct {
 	bucket string
 	rate   Rate
 	most   int
+	bans   bool
 }
 
 func (d *draft) finishFuncRules() {
@@ -351,7 +355,7 @@ func (d *draft) finishFuncRules() {
 	}
 	for _, f := range d.failures {
 		if f.key.kind == keyFunc {
-			find(f.key) // its bans are asked for
+			find(f.key).bans = true // they are asked for
 		}
 	}
 	if len(d.funcRules) > mostFuncRules {

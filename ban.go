@@ -115,8 +115,10 @@ func (a *attempt) countFailure(r Reason) {
 		}
 	}
 	f := failureBy{client: a.client, origin: a.originTrust, identity: a.identity, reason: r}
-	if _, byFunc := ruleOf(a.policy.failures, keyFunc); byFunc {
-		f.public = a.handshake()
+	for _, rule := range a.policy.failures {
+		if rule.key.kind == keyFunc {
+			f.custom = append(f.custom, customKey{rule.key.name, safeKey(rule.key, a.handshake())})
+		}
 	}
 	a.core.chargeFailure(a.policy, f)
 }
@@ -126,9 +128,13 @@ type failureBy struct {
 	client   netip.Addr
 	origin   originTrust
 	identity *Identity
-	public   *Handshake
+	custom   []customKey
 	reason   Reason
 }
+
+// customKey is what the function of that name gave for one handshake. A session
+// keeps those that failures are counted by: its request is gone when it ends.
+type customKey struct{ name, value string }
 
 func (c *core) chargeFailure(p *policy, f failureBy) {
 	if f.origin == originLoose || f.origin == originRefused {
@@ -163,11 +169,11 @@ func (c *core) failureKey(rule failureRule, f failureBy) (store.Key, bool) {
 		}
 		return f.identity.prepared().subject, true
 	case keyFunc:
-		if f.public == nil {
-			return store.Key{}, false
+		for _, k := range f.custom {
+			if k.name == rule.key.name {
+				return store.Custom(k.name, k.value), k.value != ""
+			}
 		}
-		value := safeKey(rule.key, f.public)
-		return store.Custom(rule.key.name, value), value != ""
 	}
 	return store.Key{}, false
 }
@@ -178,7 +184,16 @@ func safeKey(k Key, h *Handshake) (value string) {
 	return k.fn(h)
 }
 
+// banFor begins a ban, and tells of it once: whoever fails beside or behind the
+// failure that began it finds it begun.
 func (c *core) banFor(p *policy, key store.Key, base time.Duration, f failureBy) {
+	if _, beside := c.banning.LoadOrStore(key, true); beside {
+		return
+	}
+	defer c.banning.Delete(key)
+	if c.isBanned(key) {
+		return
+	}
 	ban := store.Mark{Key: key, Kind: store.MarkBan, Base: base, Max: max(longestBan, base), Why: string(f.reason)}
 	if err := c.mark(context.Background(), ban); err != nil {
 		c.storeFailed(err)

@@ -1,9 +1,11 @@
 package wssecure_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -236,5 +238,63 @@ func TestSessionFailuresCountByOrigin(t *testing.T) {
 				t.Errorf("status %d, banned: want %t", got, row.banned)
 			}
 		})
+	}
+}
+
+// L-23: an ended session counts by the application's own keys too.
+func TestSessionFailuresCountByFunction(t *testing.T) {
+	tenant := func(h *wssecure.Handshake) string { return strings.TrimPrefix(h.Request.URL.Path, "/") }
+	rule := wssecure.LimitFailures(wssecure.ByFunc("tenant", tenant), wssecure.PerMinute(5), time.Minute)
+	for _, name := range []string{"admitted", "late"} {
+		t.Run("L-23 "+name, func(t *testing.T) {
+			g := newTokenGate(t, stay, rule, wssecure.AllowLateToken(time.Minute))
+			if name == "late" {
+				g.serve = g.guard.ConnHandler(func(ctx context.Context, c *wssecure.Conn) error {
+					_ = c.Session().Authenticate(ctx, g.issuer.Token("alice")) // bob has come with his
+					return stay(ctx, c)
+				})
+			}
+			for i := range 6 {
+				who := []func(*http.Request){path("/acme")}
+				if name == "admitted" {
+					who = append(who, bearer(g.issuer.Token("alice")))
+				}
+				a := g.knockThrough(g.serve, nil, []byte{0xff, 0x80, 1, 2, 3, 4}, fmt.Sprintf("203.0.113.%d", i), who...)
+				wantAnswer(t, a, 101, "")
+				g.await(wssecure.EventClosed, i+1)
+			}
+			g.until(func() bool { return len(g.seen(wssecure.EventBanned)) > 0 }, "no ban began")
+			known := bearer(g.issuer.Token("bob"))
+			wantAnswer(t, g.knock("198.51.100.1", path("/acme"), known), 403, wssecure.ReasonBanned)
+			wantAnswer(t, g.knock("198.51.100.1", path("/other"), known), 101, "")
+		})
+	}
+}
+
+// L-04: one ban is one event, however many failures begin it together.
+func TestOneBanIsOneEvent(t *testing.T) {
+	const attackers = 64
+	for round := range 20 {
+		var arrived sync.WaitGroup
+		arrived.Add(attackers)
+		g := &gate{t: t}
+		g.start(quiet, []wssecure.Option{
+			wssecure.LimitFailures(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}, time.Minute),
+			wssecure.RequireToken(wssecure.VerifierFunc(func(context.Context, string) (*wssecure.Identity, error) {
+				arrived.Done()
+				arrived.Wait() // none is banned before all have been let in
+				return nil, wssecure.ReasonTokenForged
+			})),
+		})
+		var all sync.WaitGroup
+		for i := range attackers {
+			all.Go(func() { g.knock(attacker, bearer(fmt.Sprint("forged", i))) })
+		}
+		all.Wait()
+		wantAnswer(t, g.knock(attacker, bearer("another")), 403, wssecure.ReasonBanned)
+		g.await(wssecure.EventRefused, attackers+1) // the last behind every other event
+		if n := len(g.seen(wssecure.EventBanned)); n != 1 {
+			t.Fatalf("round %d: %d banned events, want 1", round, n)
+		}
 	}
 }

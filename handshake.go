@@ -73,6 +73,7 @@ type attempt struct {
 	identity *Identity
 	session  *Session
 	limits   *sessionLimits // of the session
+	custom   []customKey    // likewise
 	public   *Handshake     // for functions of the application
 	address  addressKeys
 

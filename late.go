@@ -242,6 +242,7 @@ func (s *Session) assume(l *lateness, b *admission) bool {
 	s.stopLateness()
 	given := slices.Clone(s.leases)
 	s.leases = s.leasesOf(b)
+	s.custom = l.attempt.custom
 	s.identity.Store(l.attempt.identity)
 	s.late.Store(nil)
 	s.setLimits(l.attempt.limits)

@@ -46,6 +46,7 @@ type Session struct {
 	lease     [1]store.Release // where the leases begin: most sessions have one
 	nonce     string           // withdrawn when the 101 never comes
 	ticket    *redeemed        // put back when the 101 never comes
+	custom    []customKey      // that its failure counts by
 	released  bool
 
 	cause    atomic.Pointer[cause]
@@ -229,9 +230,16 @@ func pathValues(r *http.Request) map[string]string {
 }
 
 // hold keeps what the admission has won, to give it back at the end.
-func (s *Session) hold(b *admission) {
+func (s *Session) hold(a *attempt, b *admission) {
 	s.leases = s.leasesOf(b)
+	s.custom = a.custom
 	s.nonce = b.claim.Value
+}
+
+func (s *Session) failKeys() []customKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.custom
 }
 
 func (s *Session) leasesOf(b *admission) []store.Release {

@@ -161,6 +161,7 @@ type core struct {
 	rateEvents     minuteSample // likewise
 	storeEvents    minuteSample
 	badTokens      *badTokens
+	banning        sync.Map // keys whose bans are on their way to the store
 	rechecks       rechecks
 	farewells      farewells
 	hinted         [hintCount]atomic.Bool
