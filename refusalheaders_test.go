@@ -96,7 +96,7 @@ func TestRefusalKeys(t *testing.T) {
 		{"403", 403, 8, func(r *http.Request) { r.Header["Origin"] = []string{"null"} }},
 		{"401", 401, 8, func(r *http.Request) { delete(r.Header, "Authorization") }},
 		{"403 scope", 403, 8, func(*http.Request) {}},
-		{"429", 429, 8, func(*http.Request) {}},
+		{"429", 429, 8, func(r *http.Request) { delete(r.Header, "Authorization") }},
 	} {
 		t.Run("D-25 "+tc.name, func(t *testing.T) {
 			r := memRequest(token)
