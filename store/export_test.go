@@ -2,7 +2,7 @@ package store
 
 // NewSmallMemory is a Memory that is full soon: kept leases, marks, logout ids and tickets, 64 × bans bans, 64 networks.
 func NewSmallMemory(kept, bans int) *Memory {
-	return newMemory(bounds{rates: 1 << 10, replays: 100, bans: bans * shardCount, networks: 64, kept: kept, bytes: 1 << 20})
+	return newMemory(bounds{rates: 1 << 10, replays: 100, bans: bans * shardCount, networks: 64, kept: kept, bytes: 1 << 20, feed: feedSize})
 }
 
 // Kept is how many places are taken that are never forgotten.

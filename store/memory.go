@@ -40,9 +40,10 @@ type bounds struct {
 	networks int
 	kept     int // leases, marks, logout ids, tickets
 	bytes    int // of ticket data in all
+	feed     int // events kept for followers; negative: nobody follows
 }
 
-var defaultBounds = bounds{rates: 1 << 20, replays: 100_000, bans: 1 << 18, networks: 4096, kept: 1<<20 - 1<<18, bytes: 64 << 20}
+var defaultBounds = bounds{rates: 1 << 20, replays: 100_000, bans: 1 << 18, networks: 4096, kept: 1<<20 - 1<<18, bytes: 64 << 20, feed: feedSize}
 
 const (
 	shardCount = 64
@@ -58,6 +59,7 @@ func newMemory(b bounds) *Memory {
 		bounds:  b,
 		rates:   limit.NewCells(b.rates),
 		replays: limit.NewSeen(b.replays),
+		feed:    feed{size: uint64(max(b.feed, 0))},
 	}
 	for i := range m.shards {
 		m.shards[i].records = make(map[limit.Hash]*record)

@@ -13,6 +13,7 @@ const feedSize = 1 << 16
 // feed is a ring of the newest events, numbered from 1 without holes.
 type feed struct {
 	mu   sync.Mutex
+	size uint64 // zero: nothing is kept
 	ring []Event
 	next uint64 // events so far
 	last Cursor
@@ -40,12 +41,15 @@ func wall(end int64, now time.Time, t int64) time.Time {
 func (f *feed) append(e Event, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.size == 0 {
+		return
+	}
 	// The wall clock may be set back; the feed's never is.
 	e.Cursor = Cursor{Milli: max(uint64(max(now.UnixMilli(), 0)), f.last.Milli), Seq: f.next + 1}
-	if f.next < feedSize {
+	if f.next < f.size {
 		f.ring = append(f.ring, e)
 	} else {
-		at := &f.ring[f.next%feedSize]
+		at := &f.ring[f.next%f.size]
 		f.gone = at.Cursor
 		*at = e
 	}
@@ -100,10 +104,10 @@ func (f *feed) read(after Cursor, into []Event) (n int, wake <-chan struct{}, er
 	}
 	oldest := f.next - uint64(len(f.ring))
 	skip := sort.Search(len(f.ring), func(i int) bool {
-		return f.ring[(oldest+uint64(i))%feedSize].Cursor.Compare(after) > 0
+		return f.ring[(oldest+uint64(i))%f.size].Cursor.Compare(after) > 0
 	})
 	for at := oldest + uint64(skip); at < f.next && n < len(into); at++ {
-		into[n] = f.ring[at%feedSize]
+		into[n] = f.ring[at%f.size]
 		n++
 	}
 	if n == 0 {
