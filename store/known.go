@@ -81,8 +81,11 @@ func (n *Node) refusalOf(a *Admit, q question, now time.Time) Verdict {
 	s.mu.Lock()
 	refused, wait := n.local.standing(a, s.find(q.key, a.Key), t)
 	s.mu.Unlock()
-	if refused != None {
+	if refused == Revoked || refused == Banned && a.Key.Kind != KeyNetwork { // whom a network's ban spares is the guard's rule
 		return Verdict{Refused: refused, RetryAfter: wait}
+	}
+	if a.Key.Kind == KeyNetwork {
+		return Verdict{}
 	}
 	if left := n.refusals.holds(q.key, refusal{}.limit, 0, t); left > 0 {
 		return Verdict{Refused: Banned, RetryAfter: left}

@@ -91,14 +91,11 @@ func (m *Memory) standing(a *Admit, r *record, t int64) (Refusal, time.Duration)
 		end = max(end, e)
 		revoked = revoked || before && a.Key.Kind == KeyNetwork
 	}
-	if revoked && a.Key.Kind == KeyNetwork {
-		return Revoked, 0 // its question is the mark: the address has asked for the ban already
+	if revoked {
+		return Revoked, 0 // a ban must not hide from a recheck that the credential is no longer good
 	}
 	if end > t {
 		return Banned, time.Duration(end - t)
-	}
-	if revoked {
-		return Revoked, 0
 	}
 	return None, 0
 }

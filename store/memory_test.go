@@ -178,14 +178,14 @@ func TestPeekChangesNothing(t *testing.T) {
 		t.Errorf("%+v %+v %+v", c, j, r)
 	}
 	a.Conn = 2
-	for _, want := range []store.Refusal{store.OverRate, store.Revoked, store.Banned} {
+	for _, want := range []store.Refusal{store.OverRate, store.Banned, store.Revoked} {
 		if m.Peek(&a); a.Verdict.Refused != want || a.Verdict.Held != 1 {
 			t.Errorf("Peek = %+v, want %v", a.Verdict, want)
 		}
 		mark(t, m, map[store.Refusal]store.Mark{
-			store.OverRate: {Key: user, Kind: store.MarkRevoke},
-			store.Revoked:  {Key: user, Kind: store.MarkBan, Base: time.Hour},
-			store.Banned:   {Key: user, Kind: store.MarkUnban},
+			store.OverRate: {Key: user, Kind: store.MarkBan, Base: time.Hour},
+			store.Banned:   {Key: user, Kind: store.MarkRevoke},
+			store.Revoked:  {Key: user, Kind: store.MarkUnban},
 		}[want])
 	}
 	a.Rate, a.IssuedAt = store.Rate{}, time.Now().Add(time.Hour)

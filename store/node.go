@@ -336,7 +336,7 @@ func (n *Node) learnAnswer(a *Admit, epoch NodeID, q question, now time.Time) {
 		}
 	case OverRate:
 		n.refusals.add(q.bucket, refusal{limit: q.limit, n: max(a.N, 1), end: t + int64(a.Verdict.RetryAfter)}, t)
-	case Banned:
+	case Banned: // of KeyNetwork it is not looked at
 		n.refusals.add(q.key, refusal{end: t + int64(a.Verdict.RetryAfter)}, t)
 	}
 }

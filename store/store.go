@@ -63,7 +63,7 @@ type Rate struct {
 	Burst int
 }
 
-// Admit asks whether Key may do one more thing: its ban, its revocation mark, its rate and its cap are looked at in
+// Admit asks whether Key may do one more thing: its revocation mark, its ban, its rate and its cap are looked at in
 // that order, and either the tokens are charged and the lease is taken, or nothing changes.
 type Admit struct {
 	Key    Key
@@ -96,8 +96,8 @@ type Refusal uint8
 // Reasons of a refused Admit.
 const (
 	None     Refusal = iota // admitted
-	Banned                  // a ban runs on the key, or on a network around it
 	Revoked                 // the credential was issued before the key's revocation mark
+	Banned                  // a ban runs on the key, or on a network around it
 	OverRate                // too few tokens left
 	OverCap                 // Cap leases are held already
 )
@@ -106,10 +106,10 @@ func (r Refusal) String() string {
 	switch r {
 	case None:
 		return "none"
-	case Banned:
-		return "banned"
 	case Revoked:
 		return "revoked"
+	case Banned:
+		return "banned"
 	case OverRate:
 		return "over rate"
 	case OverCap:
