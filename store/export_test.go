@@ -21,3 +21,21 @@ func (m *Memory) Entries() (records, bans, secrets int) {
 	}
 	return records, bans, secrets
 }
+
+// NewShortMemory is a Memory whose feed keeps only so many events.
+func NewShortMemory(feed int) *Memory {
+	b := defaultBounds
+	b.feed = feed
+	return newMemory(b)
+}
+
+// Sizes are what a node's own tables hold.
+func (n *Node) Sizes() (held, counts, backlog, refused int) {
+	n.held.mu.Lock()
+	n.backlog.mu.Lock()
+	n.refusals.mu.Lock()
+	defer n.held.mu.Unlock()
+	defer n.backlog.mu.Unlock()
+	defer n.refusals.mu.Unlock()
+	return len(n.held.by), len(n.held.count), n.backlog.n, len(n.refusals.kept)
+}

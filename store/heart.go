@@ -22,6 +22,7 @@ type heart struct {
 	failed    bool // the last Beat
 	republish bool // the shared store has lost its marks, or more are owed than owed holds
 	owed      []Mark
+	turned    int // what of leases' turns is left of the last Beat
 }
 
 const (
@@ -187,10 +188,20 @@ func (n *Node) repair(ctx context.Context) bool {
 			return false
 		}
 	}
-	if round := n.held.roll(n.held.len()*int(beatEvery)/int(leaseRound), time.Now()); len(round) > 0 {
+	if round := n.held.roll(n.heart.turn(n.held.len()), time.Now()); len(round) > 0 {
 		return n.assert(ctx, round)
 	}
 	return true
+}
+
+// turn is how many of so many leases are asserted after this Beat, what is left of one being kept for the next.
+func (h *heart) turn(leases int) (n int) {
+	const beats = int(leaseRound / beatEvery)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.turned += leases
+	n, h.turned = h.turned/beats, h.turned%beats
+	return n
 }
 
 // assert tells the shared store of leases that it should know. They are held, whatever the cap says.

@@ -133,16 +133,13 @@ func (h *held) unsure(n int, now time.Time) (some []heldLease) {
 func (h *held) roll(n int, now time.Time) (some []heldLease) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for range min(n, len(h.order)) {
+	for len(some) < min(n, len(h.order)) {
 		if h.hand >= len(h.order) {
 			h.hand = 0
 		}
-		if len(h.order) == 0 {
-			break
-		}
 		l := h.order[h.hand]
 		if !l.until.After(now) {
-			h.forget(l)
+			h.forget(l) // these do not count: a flood of them goes in one turn
 			continue
 		}
 		some = append(some, *l)

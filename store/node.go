@@ -328,6 +328,8 @@ func (n *Node) learnAnswer(a *Admit, epoch NodeID, q question, now time.Time) {
 			n.full.Take(q.bucket, q.limit, a.N, now)
 			if a.N < 0 {
 				n.refusals.forget(q.bucket)
+			} else {
+				n.refusals.admitted(q.bucket, q.limit, max(a.N, 1), t)
 			}
 		}
 		if a.Cap > 0 && a.Node == n.id {

@@ -72,7 +72,7 @@ func OnError(rule Rule, policy Policy, keys ...string) NodeOption {
 		case rule == 0 || int(rule) >= len(allowed):
 			n.fault("OnError: rule %d is unknown; use RuleRate, RuleCap, RuleReplay, RuleBan or RuleRevocation", rule)
 		case !slices.Contains(allowed[rule], policy):
-			n.fault("OnError: %s cannot be %s; use %s", rule, policy, join2(allowed[rule]))
+			n.fault("OnError: %s cannot be %s; use %s", rule, policy, listed(allowed[rule]))
 		case len(keys) > 0 && rule != RuleRate && rule != RuleCap && rule != RuleBan:
 			n.fault("OnError: %s has no keys to tell apart; leave %q out", rule, keys[0])
 		case slices.Contains(keys, ""):
@@ -108,12 +108,18 @@ func (n *Node) fault(format string, args ...any) {
 	n.faults = append(n.faults, fmt.Errorf(format, args...))
 }
 
-func join2(list []Policy) string {
-	var names []string
-	for _, p := range list {
-		names = append(names, p.String())
+// listed is "local, deny or close".
+func listed(policies []Policy) string {
+	last := len(policies) - 1
+	text := policies[last].String()
+	for i := last - 1; i >= 0; i-- {
+		between := ", "
+		if i == last-1 {
+			between = " or "
+		}
+		text = policies[i].String() + between + text
 	}
-	return strings.Join(names, " or ")
+	return text
 }
 
 // Override is one OnError as it was given.

@@ -60,10 +60,27 @@ func (r *refusals) holds(h limit.Hash, l limit.Limit, n int, t int64) (left time
 		return 0
 	}
 	if x.until <= t {
-		delete(r.kept, h)
 		return 0
 	}
 	return time.Duration(x.end - t)
+}
+
+// admitted is for tokens taken after a refusal: the store has said when the first of them would be there, so the next is
+// not there before its time, either. This keeps a flood over several nodes from asking twice for each token.
+func (r *refusals) admitted(h limit.Hash, l limit.Limit, n int, t int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	x, ok := r.kept[h]
+	if !ok || x.limit != l {
+		return
+	}
+	x.end += int64(n) * int64(l.Interval())
+	if x.end <= t {
+		delete(r.kept, h)
+		return
+	}
+	x.until = min(x.end, t+int64(longestRefusal))
+	r.kept[h] = x
 }
 
 // forget is for tokens that were given back.

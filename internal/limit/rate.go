@@ -57,6 +57,9 @@ type Limit struct {
 	full  int64 // the time an empty bucket takes to fill: burst × every
 }
 
+// Interval is the time in which one token comes back.
+func (l Limit) Interval() time.Duration { return time.Duration(l.every) }
+
 // closed is one token in five years: what an invalid rate becomes, shut and free of overflow.
 var closed = Limit{every: int64(longest), full: int64(longest)}
 
