@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -221,62 +220,6 @@ func (n *Node) translate(op Op) Op {
 	return nil
 }
 
-// ask runs ops, which nobody else may hold, on the shared store and waits for at most d, even for a store that ignores
-// its context.
-func (n *Node) ask(ctx context.Context, d time.Duration, ops []Op) error {
-	if n.overdue.Load() >= mostOverdue {
-		return errOverdue
-	}
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	done := make(chan error, 1)
-	var settled atomic.Bool // by whoever comes first: the answer or the deadline
-	go func() {
-		err := n.protected(ctx, ops)
-		if settled.Swap(true) {
-			n.overdue.Add(-1)
-		}
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	n.overdue.Add(1)
-	if settled.Swap(true) {
-		n.overdue.Add(-1)
-		return <-done // it came in the very last moment
-	}
-	return ctx.Err()
-}
-
-var errOverdue = fmt.Errorf("store: %d calls are past their deadline; no more are made until they return", mostOverdue)
-
-// protected survives a store that panics: on a goroutine of ours it would take the process along.
-func (n *Node) protected(ctx context.Context, ops []Op) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("store: the shared store panicked: %v", p)
-		}
-	}()
-	return n.shared.Do(ctx, ops...)
-}
-
-func (n *Node) noteCall(ok bool) {
-	if n.breaker.note(ok, time.Now()) {
-		n.lost()
-	}
-}
-
-// probe asks what costs nothing and changes nothing.
-func (n *Node) probe() {
-	err := n.ask(context.Background(), callBudget, []Op{&Admit{Key: Everyone()}})
-	if n.breaker.probed(err == nil, time.Now()) {
-		n.regained()
-	}
-}
-
 // settle takes over an answer of the shared store.
 func (b *batch) settle(x *ask) {
 	n := b.n
@@ -341,77 +284,4 @@ func (n *Node) learnAnswer(a *Admit, epoch NodeID, q question, now time.Time) {
 	case Banned: // of KeyNetwork it is not looked at
 		n.refusals.add(q.key, refusal{end: t + int64(a.Verdict.RetryAfter)}, t)
 	}
-}
-
-// mark goes past the breaker: whoever revokes wants to know whether it is done.
-func (n *Node) mark(ctx context.Context, o *Mark) {
-	sent := *o
-	if err := n.ask(ctx, markBudget, []Op{&sent}); err != nil {
-		o.Err = err
-	} else {
-		o.Err = sent.Err
-	}
-	if errors.Is(o.Err, ErrInvalid) || errors.Is(o.Err, ErrUnsupported) {
-		return
-	}
-	if o.Err == nil {
-		n.learnMark(*o)
-		return
-	}
-	again := *o
-	if again.Kind == MarkRevoke && again.Before.IsZero() {
-		again.Before = n.storeNow() // the same cut when it is sent again
-	}
-	own := again
-	if n.local.mark(&own, time.Now()); own.Err != nil {
-		return
-	}
-	n.heart.owe(again)
-	n.tell(Event{Kind: eventOf(o.Kind), Key: o.Key, Before: again.Before, Until: again.Until, Why: o.Why})
-}
-
-// learnMark is for what the shared store has just marked for this node: until the feed tells of it, what is known here is
-// never stricter.
-func (n *Node) learnMark(m Mark) {
-	now := time.Now()
-	if !m.Until.IsZero() {
-		m.Until = m.Until.Add(-n.feed.clockOffset())
-	}
-	switch {
-	case m.Kind == MarkRevoke && m.Before.IsZero():
-		m.Before = n.storeNow().Add(-time.Second) // the store's clock has set the cut
-	case m.Kind == MarkBan && m.Until.IsZero():
-		return // whether it was raised, and to what, the store knows
-	case m.Kind == MarkUnban:
-		n.refusals.forgetAll()
-	}
-	n.local.mark(&m, now)
-}
-
-func eventOf(k MarkKind) EventKind {
-	switch k {
-	case MarkBan:
-		return EventBan
-	case MarkUnban:
-		return EventUnban
-	}
-	return EventRevoke
-}
-
-// passBeat sends a caller's own Beat. One of ID with TTL 0 leaves, unless another caller of this node stays.
-func (n *Node) passBeat(o *Beat) {
-	o.Live, o.Lost, o.Now, o.Tail, o.Err = o.Live[:0], false, time.Time{}, Cursor{}, nil
-	if o.Node == n.id && o.TTL == 0 && n.heart.beating() {
-		return
-	}
-	sent := Beat{Node: o.Node, TTL: o.TTL}
-	if o.Node == n.id {
-		n.flushBacklog()
-		sent.Node = NodeID(n.epoch.Load())
-	}
-	if err := n.ask(context.Background(), otherBudget, []Op{&sent}); err != nil {
-		o.Err = err
-		return
-	}
-	o.Live, o.Lost, o.Now, o.Tail, o.Err = append(o.Live, sent.Live...), sent.Lost, sent.Now, sent.Tail, sent.Err
 }
