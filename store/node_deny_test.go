@@ -105,7 +105,7 @@ func TestABannedAddressMayShowATicketAtItsOwnRate(t *testing.T) {
 	inCluster(t, 2, func(c *cluster) {
 		x := c.nodes[0]
 		c.nodes[1].Do(ctx, &store.Mark{Key: client, Kind: store.MarkBan, Base: time.Hour}, &store.Put{Ticket: "t", TTL: time.Hour})
-		time.Sleep(1500 * time.Millisecond) // between two Beats
+		time.Sleep(time.Second)
 		five := store.Rate{N: 1, Per: time.Hour, Burst: 5}
 		before, _ := x.link.Calls()
 		for i := range 50 {
@@ -123,7 +123,7 @@ func TestABannedAddressMayShowATicketAtItsOwnRate(t *testing.T) {
 		}
 		// One that is to be spent is not.
 		x.Do(ctx, &store.Mark{Key: user, Kind: store.MarkBan, Until: time.Now().Add(time.Hour)})
-		time.Sleep(1500 * time.Millisecond) // between two Beats
+		time.Sleep(time.Second)
 		a, r := store.Admit{Key: user, IssuedAt: time.Now().Add(time.Hour)}, store.Redeem{Ticket: "t"}
 		if x.Do(ctx, &a, &r); a.Verdict.Refused != store.Banned || r.OK {
 			c.Errorf("%+v, spent %v", a.Verdict, r.OK)
@@ -142,7 +142,7 @@ func TestBansAndMarksOfTheFeedAreKnownEverywhere(t *testing.T) {
 		} {
 			x.Do(ctx, &m)
 		}
-		time.Sleep(1500 * time.Millisecond) // between two Beats
+		time.Sleep(time.Second)
 		before, _ := y.link.Calls()
 		for _, row := range []struct {
 			a    store.Admit
@@ -171,7 +171,7 @@ func TestANetworksBanIsNotJudgedByItsMark(t *testing.T) {
 	inCluster(t, 1, func(c *cluster) {
 		x := c.nodes[0]
 		x.Do(ctx, &store.Mark{Key: store.Network(netip.MustParsePrefix("198.51.100.0/24")), Kind: store.MarkBan, Until: time.Now().Add(time.Hour)})
-		time.Sleep(1500 * time.Millisecond) // between two Beats
+		time.Sleep(time.Second)
 		for range 3 {
 			a, r := store.Admit{Key: store.Network(netip.MustParsePrefix("198.51.100.7/32")), IssuedAt: time.Now()}, rate(user, tenPerSecond, 1)
 			if x.Do(ctx, &a, &r); a.Verdict.Refused != store.Banned || r.Err != nil {

@@ -76,7 +76,7 @@ func inCluster(t *testing.T, n int, f func(c *cluster), opts ...store.NodeOption
 		for range n {
 			c.add(opts...)
 		}
-		time.Sleep(2 * time.Second) // all know of each other
+		time.Sleep(2500 * time.Millisecond) // all know of each other, and it is between two Beats
 		f(c)
 		for _, x := range c.nodes {
 			x.stop()
