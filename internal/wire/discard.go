@@ -37,9 +37,12 @@ func (c *Conn) discard() {
 		switch work := c.received() - paid; {
 		case work >= discardPiece:
 			paid += work
-			pause := min(discardPause, c.closeBy-c.clock())
+			left := c.closeBy - c.clock()
+			if left <= 0 { // the deadline of the read is about to say so
+				return
+			}
 			c.mu.Unlock()
-			time.Sleep(pause)
+			time.Sleep(min(discardPause, left))
 			c.mu.Lock()
 		case work >= discardBuffer && len(buf) < discardBuffer:
 			buf = make([]byte, discardBuffer)
