@@ -1,0 +1,216 @@
+package wssecure
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// This file asks, while sessions are open, whether they may stay. Sessions about
+// which one answer holds are one group, with one timer and one question an
+// interval, however many connections they are.
+
+// rechecks are the groups of a server's open sessions.
+type rechecks struct {
+	mu     sync.Mutex
+	groups map[recheckKey]*recheckGroup
+}
+
+type recheckKey struct {
+	rule *recheckRule
+	who  string
+}
+
+type recheckGroup struct {
+	core *core
+	key  recheckKey
+
+	// Under rechecks.mu.
+	members  int
+	id       *Identity // as it was last seen
+	timer    *time.Timer
+	cut      context.CancelFunc // of the question under way
+	decided  time.Time          // when the last answer came, or the first member
+	failures int                // since then
+}
+
+// followRechecks puts the session into the groups of its identity, and out of
+// those of an identity that it had before.
+func (s *Session) followRechecks() {
+	if s.Identity() == nil {
+		return // a late token, if one comes, brings its own
+	}
+	now := s.joinRechecks()
+	s.mu.Lock()
+	old := now
+	if !s.released {
+		s.rechecked, old = now, s.rechecked
+	}
+	s.mu.Unlock()
+	s.leaveRechecks(old)
+}
+
+func (s *Session) joinRechecks() (groups [2]*recheckGroup) {
+	id := s.Identity()
+	if rule := s.policy.recheck; rule != nil {
+		groups[0] = s.core.joinRecheck(rule, id)
+	}
+	if id.introspected != nil {
+		groups[1] = s.core.joinRecheck(id.introspected.rule, id)
+	}
+	return groups
+}
+
+func (s *Session) leaveRechecks(groups [2]*recheckGroup) {
+	for _, g := range groups {
+		if g != nil {
+			g.leave()
+		}
+	}
+}
+
+func (c *core) joinRecheck(rule *recheckRule, id *Identity) *recheckGroup {
+	r := &c.rechecks
+	key := recheckKey{rule, rule.who(id)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := r.groups[key]
+	if g == nil {
+		g = &recheckGroup{core: c, key: key, decided: time.Now()}
+		g.timer = time.AfterFunc(rule.pause(), g.fire)
+		if r.groups == nil {
+			r.groups = map[recheckKey]*recheckGroup{}
+		}
+		r.groups[key] = g
+	}
+	g.members++
+	g.id = id
+	return g
+}
+
+// leave ends the group with its last member, and the question under way.
+func (g *recheckGroup) leave() {
+	r := &g.core.rechecks
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g.members--
+	if g.members > 0 {
+		return
+	}
+	delete(r.groups, g.key)
+	g.timer.Stop()
+	if g.cut != nil {
+		g.cut()
+	}
+}
+
+// fire asks once and acts on the answer.
+func (g *recheckGroup) fire() {
+	ctx, id, ok := g.begin()
+	if !ok {
+		return
+	}
+	next, err := g.ask(ctx, id)
+	pause := g.key.rule.pause()
+	switch rejection := decided(err); {
+	case err == nil:
+		g.adopt(next)
+	case rejection != nil:
+		g.end(rejection)
+	default:
+		var over bool
+		if pause, over = g.failed(); over {
+			g.end(lastly(err))
+		}
+		g.core.storeFailed(err)
+	}
+	g.settle(next, pause, err == nil || decided(err) != nil)
+}
+
+func (g *recheckGroup) begin() (ctx context.Context, id *Identity, ok bool) {
+	r := &g.core.rechecks
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g.members == 0 {
+		return nil, nil, false
+	}
+	ctx, g.cut = context.WithTimeout(context.Background(), recheckTime)
+	return ctx, g.id, true
+}
+
+// ask asks the store for revocations, then whom the rule names.
+func (g *recheckGroup) ask(ctx context.Context, id *Identity) (next *Identity, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			next, err = nil, &undecided{&Rejection{Reason: ReasonInternal, Err: fmt.Errorf("recheck panicked: %v", p)}}
+		}
+	}()
+	if err := g.endRevoked(ctx); err != nil {
+		return nil, &undecided{&Rejection{Reason: ReasonUnavailable, Err: err}}
+	}
+	return g.key.rule.ask(ctx, g.core, id)
+}
+
+// failed counts a failure, and says when to try again or that it is over.
+func (g *recheckGroup) failed() (pause time.Duration, over bool) {
+	r := &g.core.rechecks
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pause = min(recheckRetryFirst<<min(g.failures, 6), recheckRetryMost)
+	g.failures++
+	left := time.Until(g.decided.Add(recheckPatience * g.key.rule.every))
+	if left <= 0 {
+		return g.key.rule.pause(), true
+	}
+	return min(pause, left), false
+}
+
+// settle sets the timer for the next question. Members that are about to end are
+// still there, and others may have joined.
+func (g *recheckGroup) settle(next *Identity, pause time.Duration, answered bool) {
+	r := &g.core.rechecks
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g.cut()
+	g.cut = nil
+	if answered {
+		g.decided, g.failures = time.Now(), 0
+	}
+	if g.members == 0 {
+		return
+	}
+	if next != nil {
+		g.id = next
+	}
+	g.timer.Reset(pause)
+}
+
+// sessions are the group's members now.
+func (g *recheckGroup) sessions() []*Session {
+	r := &g.core.rechecks
+	r.mu.Lock()
+	subject := g.id.prepared().subject.ID
+	r.mu.Unlock()
+	return slices.DeleteFunc(g.core.live.BySubject(subject), func(s *Session) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !slices.Contains(s.rechecked[:], g)
+	})
+}
+
+func (g *recheckGroup) end(rejection *Rejection) {
+	for _, s := range g.sessions() {
+		s.endWith(rejection, ByGuard, StatusForbidden)
+	}
+}
+
+func (g *recheckGroup) adopt(next *Identity) {
+	if next == nil {
+		return
+	}
+	for _, s := range g.sessions() {
+		s.adopt(next)
+	}
+}
