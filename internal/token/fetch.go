@@ -32,7 +32,7 @@ func newFetcher(c *http.Client) (*fetcher, error) {
 			ForceAttemptHTTP2:      true,
 			TLSHandshakeTimeout:    fetchTime,
 			IdleConnTimeout:        idleTime,
-			MaxIdleConnsPerHost:    atOnce,
+			MaxIdleConnsPerHost:    atOnce + againAtOnce,
 			MaxResponseHeaderBytes: 64 << 10,
 		}}
 	}

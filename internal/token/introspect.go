@@ -17,6 +17,7 @@ import (
 
 const (
 	atOnce      = 32 // requests in flight: strangers' tokens must not become a flood at the authorization server
+	againAtOnce = 32 // and beside them, about tokens found active before: the flood must not keep those from being asked about
 	answerSize  = 64 << 10
 	activeFor   = time.Minute
 	inactiveFor = 10 * time.Second
@@ -38,10 +39,12 @@ type Introspector[T any] struct {
 	stop    context.CancelFunc
 	mu      sync.Mutex
 	flights map[string]*flight[T]
+	anew    int // of the flights, those about tokens found active before
 }
 
 // A flight is one request under way, for all who present its token.
 type flight[T any] struct {
+	anew  bool
 	done  chan struct{}
 	value T
 	fault *Error
@@ -162,14 +165,25 @@ func (v *Introspector[T]) join(text string, anew bool) (f *flight[T], value T, f
 	if v.ctx.Err() != nil {
 		return nil, value, errClosed
 	}
-	if len(v.flights) >= atOnce {
+	if !v.hasPlace(anew) {
 		return nil, value, errBusy
 	}
-	f = &flight[T]{done: make(chan struct{})}
+	f = &flight[T]{anew: anew, done: make(chan struct{})}
+	if anew {
+		v.anew++
+	}
 	text = strings.Clone(text) // not a piece of the request it came in
 	v.flights[text] = f
 	go v.fly(f, text)
 	return f, value, nil
+}
+
+// hasPlace reports whether one more flight may take off. v.mu is held.
+func (v *Introspector[T]) hasPlace(anew bool) bool {
+	if anew {
+		return v.anew < againAtOnce
+	}
+	return len(v.flights)-v.anew < atOnce
 }
 
 // wait gives up with ctx; the flight goes on for the others.
@@ -201,6 +215,9 @@ func (v *Introspector[T]) fly(f *flight[T], text string) {
 	f.fault = fault
 	v.mu.Lock()
 	delete(v.flights, text)
+	if f.anew {
+		v.anew--
+	}
 	v.mu.Unlock()
 	close(f.done)
 }

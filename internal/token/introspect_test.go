@@ -355,6 +355,45 @@ func TestIntrospectionCache(t *testing.T) {
 			}
 		})
 	})
+	t.Run("A-65 strangers' tokens take no place from open sessions", func(t *testing.T) {
+		introspecting(t, opaqueRules(), says(active(hold)), func(t *testing.T, p *idp, v *introspector) {
+			var open []opaque
+			for i := range 33 {
+				was, err := v.Verify(t.Context(), "open"+strconv.Itoa(i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				open = append(open, was)
+			}
+			p.set(after(time.Second, says(active(hold))))
+			var all sync.WaitGroup
+			for i := range 100 {
+				all.Go(func() { opinion(v, strconv.Itoa(i)) })
+			}
+			synctest.Wait()
+			var mu sync.Mutex
+			got := map[string]int{}
+			for _, was := range open {
+				all.Go(func() {
+					_, err := was.again(t.Context())
+					mu.Lock()
+					defer mu.Unlock()
+					got[answer(err)]++
+				})
+			}
+			synctest.Wait()
+			if said := opinion(v, "one more"); said != "unavailable" {
+				t.Errorf("a 33rd stranger beside the sessions: %s", said)
+			}
+			all.Wait()
+			if got["ok"] != 32 || got["unavailable"] != 1 {
+				t.Errorf("of 33 questions about open sessions: %v", got)
+			}
+			if _, err := open[32].again(t.Context()); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	})
 	t.Run("A-42 strangers' tokens push no good one out", func(t *testing.T) {
 		answer := func(r *http.Request) (*http.Response, error) {
 			if r.ParseForm() == nil && r.PostForm.Get("token") == "good" {
