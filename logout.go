@@ -3,10 +3,7 @@ package wssecure
 import (
 	"context"
 	"errors"
-	"io"
-	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -102,33 +99,18 @@ func (a *attempt) logoutClaims(clientIDs []string) (*token.Claims, error) {
 	return claims, nil
 }
 
-// logoutToken reads the form (Back-Channel Logout 1.0 section 2.5).
+// logoutToken reads the form (Back-Channel Logout 1.0 section 2.5), whose other
+// fields are ignored.
 func (a *attempt) logoutToken() (string, error) {
-	if a.r.ContentLength > mostLogout {
-		return "", a.refuseLongLogout()
-	}
-	if media, _, err := mime.ParseMediaType(a.r.Header.Get(headerContentType)); err != nil || media != "application/x-www-form-urlencoded" {
-		return "", a.refuse(ReasonBody, "a body of another type", "application/x-www-form-urlencoded")
-	}
-	// Errors mean a writer without deadlines: net/http's own timeouts hold then.
-	_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(a.policy.handshakeTime))
-	body, err := io.ReadAll(http.MaxBytesReader(a.w, a.r.Body, mostLogout))
-	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		return "", a.refuseLongLogout()
-	}
+	form, err := a.readForm(mostLogout)
 	if err != nil {
-		return "", a.refuse(ReasonBody, "a body that ends early", "a whole form")
+		return "", err
 	}
-	form, err := url.ParseQuery(string(body))
-	if tokens := form["logout_token"]; err != nil || len(tokens) != 1 || tokens[0] == "" {
+	tokens := form["logout_token"]
+	if len(tokens) != 1 || tokens[0] == "" {
 		return "", a.refuse(ReasonBody, "a form without one logout_token", "logout_token, once")
 	}
-	return form.Get("logout_token"), nil
-}
-
-func (a *attempt) refuseLongLogout() error {
-	a.status = http.StatusRequestEntityTooLarge
-	return a.refuse(ReasonBody, "more than 64 KiB", "a logout token")
+	return tokens[0], nil
 }
 
 // logoutJudge is v's judge of logout tokens; nil when it has no keys.

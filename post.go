@@ -1,13 +1,9 @@
 package wssecure
 
 import (
-	"io"
-	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/origin"
@@ -29,13 +25,19 @@ import (
 // 405, a guard without [FromTicket] answers 404.
 func (g *Guard) TicketHandler() http.Handler {
 	if !g.policy.reads(sourceTicket) {
-		return g.postHandler(func(a *attempt) error {
-			a.status = http.StatusNotFound
-			a.hint = "add FromTicket() to RequireToken"
-			return a.refuse(ReasonForbidden, "a guard that reads no tickets", "FromTicket")
-		}, nil)
+		return g.postHandler(notFound("a guard that reads no tickets", "FromTicket", "add FromTicket() to RequireToken"), nil)
 	}
 	return g.postHandler((*attempt).checkPost, (*attempt).answerTicket)
+}
+
+// notFound answers 404 in place of an endpoint that the guard's options leave
+// without a purpose.
+func notFound(seen, wanted, hint string) func(*attempt) error {
+	return func(a *attempt) error {
+		a.status = http.StatusNotFound
+		a.hint = hint
+		return a.refuse(ReasonForbidden, seen, wanted)
+	}
 }
 
 // postHandler runs first, then the checks of a handshake that hold for a POST,
@@ -102,7 +104,7 @@ func (a *attempt) answerTicket() error {
 	if a.identity == nil {
 		return a.refuse(ReasonTokenMissing, "nobody", "whom a ticket could stand for")
 	}
-	form, err := a.readForm("path")
+	form, err := a.readFields("path")
 	if err != nil {
 		return err
 	}
@@ -116,48 +118,6 @@ func (a *attempt) answerTicket() error {
 	}
 	a.answerJSON([]byte(`{"ticket":"` + text + `","expires_in":` + strconv.Itoa(int(defaultTicket/time.Second)) + `}`))
 	return nil
-}
-
-// mostForm bounds the body of a POST: a path and a session's id fit.
-const mostForm = 4 << 10
-
-// readForm reads the body as application/x-www-form-urlencoded, each of the
-// fields at most once and no other. No body is an empty form. It comes after
-// the checks: a stranger's body is not waited for.
-func (a *attempt) readForm(fields ...string) (url.Values, error) {
-	wrong := func(seen string) error { return a.refuse(ReasonBody, seen, "a form of "+strings.Join(fields, ", ")) }
-	if a.r.Body == nil || a.r.ContentLength == 0 {
-		return nil, nil
-	}
-	if a.r.ContentLength > mostForm {
-		return nil, wrong("a body of " + strconv.FormatInt(a.r.ContentLength, 10) + " bytes")
-	}
-	control := http.NewResponseController(a.w)
-	// Errors mean a writer without deadlines: net/http's own timeouts hold then.
-	_ = control.SetReadDeadline(time.Now().Add(a.policy.handshakeTime))
-	body, err := io.ReadAll(io.LimitReader(a.r.Body, mostForm+1))
-	_ = control.SetReadDeadline(time.Time{})
-	switch {
-	case err != nil:
-		return nil, wrong("a body that does not end")
-	case len(body) > mostForm:
-		return nil, wrong("a body of more than 4,096 bytes")
-	case len(body) == 0:
-		return nil, nil
-	}
-	if kind, _, err := mime.ParseMediaType(a.r.Header.Get(headerContentType)); err != nil || kind != "application/x-www-form-urlencoded" {
-		return nil, wrong("a body of another type")
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, wrong("a body that is no form")
-	}
-	for name, values := range form {
-		if !slices.Contains(fields, name) || len(values) > 1 {
-			return nil, wrong("a field that is unknown or there twice")
-		}
-	}
-	return form, nil
 }
 
 // answerJSON answers 200 with what no cache may keep.

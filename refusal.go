@@ -48,6 +48,7 @@ func makeProblems() map[problemKey]problem {
 	}
 	add(ReasonHost, http.StatusMisdirectedRequest)
 	add(ReasonVersion, http.StatusBadRequest)
+	add(ReasonBody, http.StatusRequestEntityTooLarge)
 	add(ReasonHTTPVersion, http.StatusNotImplemented)
 	add(ReasonHTTPVersion, http.StatusHTTPVersionNotSupported)
 	return all

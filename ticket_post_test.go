@@ -164,6 +164,10 @@ func TestTicketHandlerForm(t *testing.T) {
 					wantAnswer(t, b.show(ticketOf(t, a)), 101, "")
 					continue
 				}
+				if len(row.form) > 4096 {
+					wantAnswer(t, a, 413, wssecure.ReasonBody)
+					continue
+				}
 				wantAnswer(t, a, 400, wssecure.ReasonBody)
 			}
 		})
