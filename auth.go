@@ -30,7 +30,9 @@ type Identity struct {
 	AMR         []string
 	Claims      map[string]any // every claim; numbers are json.Number
 
-	skew       time.Duration // the session outlives Expiry by the skew its verifier grants
+	skew            time.Duration // the session outlives Expiry by the skew its verifier grants
+	certificateEnds time.Time     // of the client certificate beside the token, zero for none
+
 	thumbprint string        // SHA-256 of the client certificate that the token is bound to
 	content    string        // what replay knows the credential by: never its raw text
 	keys       *identityKeys // prepared when the token was verified

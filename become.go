@@ -2,46 +2,99 @@ package wssecure
 
 import (
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/wssecure/wssecure/internal/registry"
 )
 
-// This file changes who an open session is.
+// This file changes who an open session is: the same person, with what a renewed
+// token or a later answer says. All that follows from an identity changes with it.
 
-// adopt gives the session the identity as it is now, or ends it when it would no
-// longer be admitted with it.
-func (s *Session) adopt(next *Identity) {
-	old := s.Identity()
-	switch {
-	case old == nil || old == next:
-		return
-	case old.Issuer != next.Issuer || old.Subject != next.Subject || old.thumbprint != next.thumbprint:
-		s.endWith(&Rejection{Reason: ReasonTokenInvalid, Err: errOtherPerson}, ByGuard, StatusUnauthorized)
-		return
+var errOtherPerson = errors.New("the token now names another issuer, subject or certificate")
+
+// otherHolder is why next cannot stand for who old is, nil when it can.
+func otherHolder(old, next *Identity) *Rejection {
+	if !next.isPerson(old) || next.thumbprint != old.thumbprint {
+		return &Rejection{Reason: ReasonTokenInvalid, Err: errOtherPerson}
 	}
-	if reason := s.policy.lacking(next); reason != "" {
-		s.endWith(&Rejection{Reason: reason}, ByGuard, StatusForbidden)
-		return
+	return nil
+}
+
+// unmet is why a session may not go on as id, nil when it may.
+func (p *policy) unmet(id *Identity) *Rejection {
+	if reason := p.lacking(id); reason != "" {
+		return &Rejection{Reason: reason}
 	}
-	if s.policy.clientCAs != nil && !old.Expiry.IsZero() && (next.Expiry.IsZero() || next.Expiry.After(old.Expiry)) {
-		// The old one may be the client certificate's, which the answer knows nothing of.
-		bound := *next
-		bound.Expiry = old.Expiry
-		next = &bound
+	return nil
+}
+
+func (id *Identity) isPerson(other *Identity) bool {
+	return id.Issuer == other.Issuer && id.Subject == other.Subject
+}
+
+// boundTo is id for a connection whose client certificate ends at ends, the zero
+// time for one without: what a token or an answer says knows nothing of it.
+func (id *Identity) boundTo(ends time.Time) *Identity {
+	if ends.IsZero() {
+		return id
 	}
-	if !s.identity.CompareAndSwap(old, next) {
-		return // renewed meanwhile
+	bound := *id
+	bound.certificateEnds = ends
+	if bound.Expiry.IsZero() || ends.Before(bound.Expiry) {
+		bound.Expiry = ends
 	}
+	return &bound
+}
+
+// become makes the session next's, who was old: identity, deadline, what Revoke
+// finds it by and whom it is asked about, all at once. It fails when the session
+// has ended, or is no longer old's.
+func (s *Session) become(old, next *Identity) bool {
+	groups := s.joinRechecks(next)
+	s.mu.Lock()
+	if s.released || s.cause.Load() != nil || !s.identity.CompareAndSwap(old, next) {
+		s.mu.Unlock()
+		s.leaveRechecks(groups)
+		return false
+	}
+	groups, s.rechecked = s.rechecked, groups
 	was, is := old.prepared(), next.prepared()
 	s.core.live.Move(s,
 		registry.Keys{Token: was.token.ID, OIDCSession: was.oidc.ID},
 		registry.Keys{Token: is.token.ID, OIDCSession: is.oidc.ID})
-	s.mu.Lock()
-	w := s.wire
-	s.mu.Unlock()
-	if w != nil {
-		s.armExpiry(w)
+	if s.wire != nil {
+		s.armExpiry(s.wire)
 	}
+	s.mu.Unlock()
+	s.leaveRechecks(groups)
+	return true
 }
 
-var errOtherPerson = errors.New("the token now names another issuer, subject or certificate")
+// adopt gives the session the identity as its group was told, or ends it when it
+// would no longer be admitted with it.
+func (s *Session) adopt(g *recheckGroup, next *Identity) {
+	old := s.identityIn(g)
+	if old == nil || old == next {
+		return // nil: renewed meanwhile, so the answer is about another token
+	}
+	rejection := otherHolder(old, next)
+	if rejection == nil {
+		rejection = s.policy.unmet(next)
+	}
+	if rejection != nil {
+		s.endWith(rejection, ByGuard, StatusForbidden)
+		return
+	}
+	s.become(old, next.boundTo(old.certificateEnds))
+}
+
+// identityIn is the session's identity as a member of g, nil when it is none.
+func (s *Session) identityIn(g *recheckGroup) *Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.rechecked[:], g) {
+		return nil
+	}
+	return s.Identity()
+}

@@ -36,11 +36,7 @@ func (a *attempt) checkClientCert() error {
 		a.identity = identityOfCert(leaf)
 		return nil
 	}
-	if a.identity.Expiry.IsZero() || leaf.NotAfter.Before(a.identity.Expiry) {
-		bound := *a.identity
-		bound.Expiry = leaf.NotAfter
-		a.identity = &bound
-	}
+	a.identity = a.identity.boundTo(leaf.NotAfter)
 	return nil
 }
 

@@ -173,6 +173,7 @@ func (d *draft) finish() {
 	d.finishAuth()
 	d.finishLimits()
 	d.finishLateToken()
+	d.finishExpiry()
 	d.finishHeaders()
 	d.finishTLS()
 	d.finishHandshake()

@@ -3,7 +3,7 @@ package wssecure
 import (
 	"context"
 	"fmt"
-	"slices"
+	"iter"
 	"sync"
 	"time"
 )
@@ -37,23 +37,22 @@ type recheckGroup struct {
 }
 
 // followRechecks puts the session into the groups of its identity, and out of
-// those of an identity that it had before.
+// those that it was in.
 func (s *Session) followRechecks() {
-	if s.Identity() == nil {
+	id := s.Identity()
+	if id == nil {
 		return // a late token, if one comes, brings its own
 	}
-	now := s.joinRechecks()
+	groups := s.joinRechecks(id)
 	s.mu.Lock()
-	old := now
-	if !s.released {
-		s.rechecked, old = now, s.rechecked
+	if !s.released && s.Identity() == id { // else renewed meanwhile, and in the groups of that
+		groups, s.rechecked = s.rechecked, groups
 	}
 	s.mu.Unlock()
-	s.leaveRechecks(old)
+	s.leaveRechecks(groups)
 }
 
-func (s *Session) joinRechecks() (groups [2]*recheckGroup) {
-	id := s.Identity()
+func (s *Session) joinRechecks(id *Identity) (groups [2]*recheckGroup) {
 	if rule := s.policy.recheck; rule != nil {
 		groups[0] = s.core.joinRecheck(rule, id)
 	}
@@ -187,21 +186,23 @@ func (g *recheckGroup) settle(next *Identity, pause time.Duration, answered bool
 	g.timer.Reset(pause)
 }
 
-// sessions are the group's members now.
-func (g *recheckGroup) sessions() []*Session {
+// sessions are the group's members, each as long as it is one when its turn comes.
+func (g *recheckGroup) sessions() iter.Seq[*Session] {
 	r := &g.core.rechecks
 	r.mu.Lock()
 	subject := g.id.prepared().subject.ID
 	r.mu.Unlock()
-	return slices.DeleteFunc(g.core.live.BySubject(subject), func(s *Session) bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return !slices.Contains(s.rechecked[:], g)
-	})
+	return func(yield func(*Session) bool) {
+		for _, s := range g.core.live.BySubject(subject) {
+			if s.identityIn(g) != nil && !yield(s) {
+				return
+			}
+		}
+	}
 }
 
 func (g *recheckGroup) end(rejection *Rejection) {
-	for _, s := range g.sessions() {
+	for s := range g.sessions() {
 		s.endWith(rejection, ByGuard, StatusForbidden)
 	}
 }
@@ -210,7 +211,7 @@ func (g *recheckGroup) adopt(next *Identity) {
 	if next == nil {
 		return
 	}
-	for _, s := range g.sessions() {
-		s.adopt(next)
+	for s := range g.sessions() {
+		s.adopt(g, next)
 	}
 }

@@ -323,14 +323,6 @@ func (s *Session) connection() *wire.Conn {
 	return s.wire
 }
 
-// armExpiry ends the session with its token, by the handshake's own rule: a
-// verifier's skew counts here too.
-func (s *Session) armExpiry(c *wire.Conn) {
-	if id := s.Identity(); id != nil && !id.Expiry.IsZero() {
-		c.SetExpiry(id.Expiry.Add(id.skew))
-	}
-}
-
 // markOpen says that the 101 is on its way: from here on there is a session.
 func (s *Session) markOpen() {
 	s.opened = time.Now()

@@ -90,6 +90,7 @@ type policy struct {
 	claims        []claimRule
 	level         authLevel
 	lateToken     time.Duration
+	outlive       time.Duration // a session lives on after its token
 	clientCAs     *x509.CertPool
 	recheck       *recheckRule
 	custom        []customCheck
