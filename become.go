@@ -47,28 +47,42 @@ func (id *Identity) boundTo(ends time.Time) *Identity {
 	return &bound
 }
 
-// become makes the session next's, who was old: identity, deadline, what Revoke
-// finds it by and whom it is asked about, all at once. It fails when the session
-// has ended, or is no longer old's.
-func (s *Session) become(old, next *Identity) bool {
+// become makes the session next's, who was old: identity, deadline, limits, what
+// Revoke finds it by and whom it is asked about, all at once; nil leaves the limits
+// as they are. It fails when the session has ended, when old's time has come, or
+// when it is no longer old's.
+func (s *Session) become(old, next *Identity, limits *sessionLimits) bool {
 	groups := s.joinRechecks(next)
 	s.mu.Lock()
-	if s.released || s.cause.Load() != nil || !s.identity.CompareAndSwap(old, next) {
+	if !s.mayBecome(old, next) {
 		s.mu.Unlock()
 		s.leaveRechecks(groups)
 		return false
+	}
+	s.identity.Store(next)
+	if limits != nil && *limits != *s.limits.Load() {
+		s.setLimits(limits)
 	}
 	groups, s.rechecked = s.rechecked, groups
 	was, is := old.prepared(), next.prepared()
 	s.core.live.Move(s,
 		registry.Keys{Token: was.token.ID, OIDCSession: was.oidc.ID},
 		registry.Keys{Token: is.token.ID, OIDCSession: is.oidc.ID})
-	if s.wire != nil {
-		s.armExpiry(s.wire)
-	}
 	s.mu.Unlock()
 	s.leaveRechecks(groups)
 	return true
+}
+
+// mayBecome sets the deadline of next unless it is too late. s.mu is held, under
+// which alone an identity changes.
+func (s *Session) mayBecome(old, next *Identity) bool {
+	if s.released || s.cause.Load() != nil || s.Identity() != old {
+		return false
+	}
+	if s.wire == nil {
+		return !s.policy.isOver(old)
+	}
+	return s.wire.SetExpiry(s.policy.deadline(next))
 }
 
 // adopt gives the session the identity as its group was told, or ends it when it
@@ -86,7 +100,7 @@ func (s *Session) adopt(g *recheckGroup, next *Identity) {
 		s.endWith(rejection, ByGuard, StatusForbidden)
 		return
 	}
-	s.become(old, next.boundTo(old.certificateEnds))
+	s.become(old, next.boundTo(old.certificateEnds), nil)
 }
 
 // identityIn is the session's identity as a member of g, nil when it is none.

@@ -23,6 +23,76 @@ func ExampleGuard_LogoutHandler() {
 	http.Handle("/logout", guard.LogoutHandler("web", "ios"))
 }
 
+// A client that gets a fresh token sends it over the socket, before the old one
+// expires and ends the session.
+func ExampleSession_Renew() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	type message struct {
+		Type  string `json:"type"`
+		Token string `json:"token,omitempty"`
+		Text  string `json:"text,omitempty"`
+	}
+	http.Handle("/ws", guard.ConnHandler(func(ctx context.Context, c *wssecure.Conn) error {
+		for {
+			m, err := wssecure.ReadJSON[message](ctx, c)
+			if err != nil {
+				return err
+			}
+			if m.Type != "token" {
+				continue // the application's own
+			}
+			answer := message{Type: "renewed"}
+			if err := c.Session().Renew(ctx, m.Token); err != nil {
+				answer = message{Type: "refused"} // the old token holds, unless the session has ended
+			}
+			if err := wssecure.WriteJSON(ctx, c, answer); err != nil {
+				return err
+			}
+		}
+	}))
+}
+
+// A page renews beside its socket. It has learned the session's id from it.
+func ExampleGuard_RenewHandler() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("/renew", guard.RenewHandler())
+	http.Handle("/ws", guard.ConnHandler(func(ctx context.Context, c *wssecure.Conn) error {
+		hello := map[string]string{"session": c.Session().ID()}
+		if err := wssecure.WriteJSON(ctx, c, hello); err != nil {
+			return err
+		}
+		return chat(ctx, c)
+	}))
+}
+
+// Meters send for days and log in once a day only.
+func ExampleInsecureOutliveToken() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "meters")),
+		wssecure.InsecureOutliveToken(8*time.Hour, "firmware 1 cannot renew"),
+		wssecure.SetRecheck(10*time.Minute, func(ctx context.Context, id *wssecure.Identity) error {
+			return nil // ask whether the meter is still in service
+		}),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("/ws", guard.ConnHandler(chat))
+}
+
 // graphql-ws sends its credential in the payload of connection_init.
 func ExampleAllowLateToken() {
 	guard, err := wssecure.New(

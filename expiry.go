@@ -45,6 +45,12 @@ func (s *Session) armExpiry(c *wire.Conn) {
 	}
 }
 
+// isOver reports whether the time of a session of id has come.
+func (p *policy) isOver(id *Identity) bool {
+	ends := p.deadline(id)
+	return !ends.IsZero() && !time.Now().Before(ends)
+}
+
 // deadline is when a session of id ends, the zero time for never: by the
 // handshake's own rule, so that a verifier's skew counts here too.
 func (p *policy) deadline(id *Identity) time.Time {

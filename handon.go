@@ -188,7 +188,8 @@ func earlyBytes(brw *bufio.ReadWriter) []byte {
 
 func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn {
 	s := a.session
-	limits := s.limits.Load().wire
+	begun := s.limits.Load()
+	limits := begun.wire
 	if a.late {
 		limits = a.policy.lateWire
 	}
@@ -199,8 +200,8 @@ func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn 
 		s.markOpen()
 	}
 	s.attach(conn)
-	if a.late && s.late.Load() == nil {
-		conn.SetLimits(s.limits.Load().wire) // the token has come meanwhile
+	if now := s.limits.Load(); s.late.Load() == nil && (a.late || now != begun) {
+		conn.SetLimits(now.wire) // the token, or a fresh one, has come meanwhile
 	}
 	if head == nil && s.err() == nil {
 		conn.Start()

@@ -69,6 +69,7 @@ type attempt struct {
 	creds    credentials
 	ticket   shown
 	post     bool   // to an endpoint of the guard, no handshake
+	renews   bool   // a session that has its place
 	reader   string // the listed Origin whose page may read the answer of a POST
 	identity *Identity
 	session  *Session

@@ -145,9 +145,8 @@ func (s *Session) Authenticate(ctx context.Context, token string) error {
 	if l == nil || l.asked.Swap(true) {
 		return errNotLate
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+	ctx, done := s.while(ctx)
+	defer done()
 
 	a := &l.attempt
 	a.started = time.Now()
@@ -164,6 +163,16 @@ func (s *Session) Authenticate(ctx context.Context, token string) error {
 	}
 	s.reportRenewed()
 	return nil
+}
+
+// while is ctx for as long as the session lives.
+func (s *Session) while(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // judgeLate runs the checks of the order that ask who connects.
@@ -257,9 +266,19 @@ func (s *Session) assume(l *lateness, b *admission) bool {
 	return true
 }
 
-// refuseLate ends the session for a token that does not admit, and tells the
-// operator what a refused handshake would have told.
+// refuseLate ends the session for a token that does not admit.
 func (s *Session) refuseLate(a *attempt, err error) error {
+	rejection := a.rejectionOf(err)
+	code := rejection.Reason.CloseCode()
+	if code == 0 {
+		code = StatusForbidden
+	}
+	return s.end(cause{rejection: rejection, by: ByGuard, code: code, text: rejection.Reason.publicClose(), again: a.forgedAgain})
+}
+
+// rejectionOf is the refusal of a token that came after the handshake, with what
+// a refused handshake would have told the operator.
+func (a *attempt) rejectionOf(err error) *Rejection {
 	rejection := *asRejection(err, ReasonUnavailable)
 	switch f := &a.finding; {
 	case f.err != nil:
@@ -273,14 +292,10 @@ func (s *Session) refuseLate(a *attempt, err error) error {
 		rejection.Err = errors.New("check " + a.check)
 	}
 	rejection.Err = a.discreet(rejection.Err)
-	code := rejection.Reason.CloseCode()
-	if code == 0 {
-		code = StatusForbidden
-	}
-	return s.end(cause{rejection: &rejection, by: ByGuard, code: code, text: rejection.Reason.publicClose(), again: a.forgedAgain})
+	return &rejection
 }
 
-// reportRenewed tells that the session has an identity now.
+// reportRenewed tells that the session has an identity now, or another one.
 func (s *Session) reportRenewed() {
 	if !s.core.audit.wanted(info, s.policy.hooks) {
 		return

@@ -40,11 +40,14 @@ func markingStore(g *wssecure.Guard) *marking {
 func (m *marking) Do(ctx context.Context, ops ...store.Op) error {
 	m.mu.Lock()
 	m.most, m.n = max(m.most, len(ops)), m.n+1
-	down, before := m.down, m.before
+	before := m.before
 	m.mu.Unlock()
 	if before != nil {
 		before(ops)
 	}
+	m.mu.Lock()
+	down := m.down
+	m.mu.Unlock()
 	if down != nil {
 		return down
 	}

@@ -236,7 +236,7 @@ func (a *attempt) checkCapacity() error {
 	if a.draining.Load() {
 		return a.refuseDraining()
 	}
-	if a.open.Load() >= int64(a.policy.totalCap) {
+	if !a.renews && a.open.Load() >= int64(a.policy.totalCap) {
 		return a.refuseFull()
 	}
 	rule := &a.policy.totalRate

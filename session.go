@@ -15,6 +15,7 @@ import (
 	"github.com/wssecure/wssecure/internal/registry"
 	"github.com/wssecure/wssecure/internal/wire"
 	"github.com/wssecure/wssecure/store"
+	"golang.org/x/time/rate"
 )
 
 // Session is one admitted socket, from before its 101 to after its last byte. It
@@ -32,6 +33,7 @@ type Session struct {
 	identity atomic.Pointer[Identity]
 	limits   atomic.Pointer[sessionLimits]
 	late     atomic.Pointer[lateness] // nil unless its token is still to come
+	renewals atomic.Pointer[rate.Limiter]
 	request  RequestInfo
 	url      url.URL
 	ctx      context.Context
@@ -301,6 +303,7 @@ func (s *Session) attach(c *wire.Conn) {
 	s.mu.Lock()
 	s.wire = c
 	s.startLateness()
+	s.armExpiry(c)
 	s.mu.Unlock()
 	if ended := s.cause.Load(); ended != nil {
 		c.Finish(int(ended.code), ended.text)
@@ -308,7 +311,6 @@ func (s *Session) attach(c *wire.Conn) {
 	}
 	s.followRechecks()
 	s.armLifetime(c, time.Now())
-	s.armExpiry(c)
 }
 
 func (s *Session) armLifetime(c *wire.Conn, from time.Time) {

@@ -36,12 +36,17 @@ func (c *Conn) Start() {
 }
 
 // SetExpiry sets when the session ends with Expired, by the wall clock, which
-// is what tokens are dated by; the zero time: never.
-func (c *Conn) SetExpiry(t time.Time) {
+// is what tokens are dated by; the zero time: never. When the time that was set
+// before has come it is too late: nothing changes, and it reports false.
+func (c *Conn) SetExpiry(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.expiry.IsZero() && c.expiry.Sub(time.Now()) <= 0 {
+		return false
+	}
 	c.expiry = t.Round(0)
 	c.rearm()
+	return true
 }
 
 // SetLifetime sets when the session ends with Lifetime; the zero time: never.

@@ -257,6 +257,20 @@ func TestSessionDeadlines(t *testing.T) {
 			endsAfter(t, s, library(s), wire.Expired, 0, 0)
 		})
 	})
+	t.Run("S-17 too late", func(t *testing.T) {
+		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
+			answer(peer)
+			end := library(s)
+			if !s.conn.SetExpiry(time.Now().Add(time.Second)) {
+				t.Error("refused before any time was set")
+			}
+			time.Sleep(time.Second) // no timer has run yet
+			if s.conn.SetExpiry(time.Now().Add(time.Hour)) {
+				t.Error("moved on after its time had come")
+			}
+			endsAfter(t, s, end, wire.Expired, 0, 0)
+		})
+	})
 	t.Run("S-14 beyond 292 years; S-05 lifetime", func(t *testing.T) {
 		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
 			answer(peer)
