@@ -48,6 +48,21 @@ func (s *site) wantRefused(t *testing.T, seen []string, reason wssecure.Reason, 
 	return e
 }
 
+// wantTold wants that the page was told of a refusal: by a socket that opened, and closed at once.
+func (s *site) wantTold(t *testing.T, p *page, dialled []string, want []string, reason wssecure.Reason) {
+	t.Helper()
+	if !slices.Equal(dialled, want[:1]) {
+		t.Fatalf("the page saw %q, want %q", dialled, want)
+	}
+	if seen := p.ended(); !slices.Equal(seen, want) {
+		t.Errorf("the page saw %q, want %q", seen, want)
+	}
+	s.refused++
+	if e := s.event(t, wssecure.EventRefused); e.Reason != reason || e.Status != reason.Status() {
+		t.Errorf("the event says %s %d, want %s %d", e.Reason, e.Status, reason, reason.Status())
+	}
+}
+
 // wantClosed wants the end of the session that the page last opened, as the page saw it and as the guard tells it.
 func (s *site) wantClosed(t *testing.T, p *page, want string, reason wssecure.Reason, by wssecure.By) wssecure.Event {
 	t.Helper()

@@ -76,6 +76,8 @@ func TestCloseCodesReachThePage(t *testing.T) {
 		{"a message over the limit", "/cookie", say(strings.Repeat("x", 4<<10+1), 1), "close 1009 message-size", wssecure.ReasonMessageSize, wssecure.ByGuard},
 		{"a flood", "/cookie", say("buy now", 100), "close 1008 message-rate", wssecure.ReasonMessageRate, wssecure.ByGuard},
 		{"a message that a filter refuses", "/cookie", say("<script>", 1), "close 1008 message-invalid", wssecure.ReasonMessageInvalid, wssecure.ByGuard},
+		{"more than it may", "/cookie", say("forbid", 1), "close 3003 forbidden", wssecure.ReasonForbidden, wssecure.ByApp},
+		{"nothing is said: a browser's pongs do not count", "/idle", wait, "close 3008 idle", wssecure.ReasonIdle, wssecure.ByGuard},
 		{"the longest life", "/brief", wait, "close 1001 lifetime", wssecure.ReasonLifetime, wssecure.ByGuard},
 		{"the application ends it", "/cookie", say("kick", 1), "close 4001 kicked", wssecure.ReasonDone, wssecure.ByApp},
 		{"the application fails, and keeps why to itself", "/cookie", say("fail", 1), "close 1011 internal", wssecure.ReasonInternal, wssecure.ByApp},

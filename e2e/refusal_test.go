@@ -53,6 +53,44 @@ func TestRefusalsTellThePageNothing(t *testing.T) {
 	})
 }
 
+// TestRefusalsTellThePageWhy: with SetBrowserRefusals the page sees code and reason, and still nothing is left in the browser.
+func TestRefusalsTellThePageWhy(t *testing.T) {
+	s, b := startSite(t)
+	p := b.open(s.https("app.test", "/"))
+	told := func(name, path string, protocols []string, want []string, reason wssecure.Reason) {
+		b.run(t, name, func(t *testing.T) {
+			s.wantTold(t, p, p.dial(s.wss(path+"?set-cookie"), protocols...), want, reason)
+			if lines := p.trouble(); len(lines) > 0 {
+				t.Errorf("the console says %q", lines)
+			}
+		})
+	}
+	told("no cookie", "/told", nil, []string{"open", "close 3000 token-missing"}, wssecure.ReasonTokenMissing)
+	told("a broken token", "/told/token", []string{"bearer", "abc"}, []string{"open bearer", "close 3000 token-invalid"}, wssecure.ReasonTokenInvalid)
+	told("the real protocol is named", "/told/token", []string{"bearer", "abc", "chat"}, []string{"open chat", "close 3000 token-invalid"}, wssecure.ReasonTokenInvalid)
+	told("or one the server does not speak", "/told/token", []string{"bearer", "abc", "soap"}, []string{"open soap", "close 3000 token-invalid"}, wssecure.ReasonTokenInvalid)
+	if kept := b.cookies(); len(kept) > 0 {
+		t.Errorf("refusals left the cookies %q", kept)
+	}
+	p.goTo(s.https("app.test", "/login"))
+	told("not for this identity", "/told/scope", nil, []string{"open", "close 3003 scope"}, wssecure.ReasonScope)
+	told("too many", "/told/conn-limit", nil, []string{"open", "close 1008 conn-limit"}, wssecure.ReasonConnLimit)
+	told("nobody can tell", "/told/unavailable", nil, []string{"open", "close 1013 unavailable"}, wssecure.ReasonUnavailable)
+	b.run(t, "a mistake of the server stays its own", func(t *testing.T) {
+		s.wantRefused(t, p.dial(s.wss("/told/internal")), wssecure.ReasonInternal, s.https("app.test", ""))
+	})
+	b.run(t, "an admitted page is none the wiser", func(t *testing.T) {
+		s.wantOpen(t, p.dial(s.wss("/told")), "open")
+		p.send("done", 1)
+		s.wantClosed(t, p, "close 1000", wssecure.ReasonDone, wssecure.ByApp)
+	})
+	b.run(t, "another site is told nothing", func(t *testing.T) {
+		evil := b.open(s.https("evil.test", "/"))
+		s.wantRefused(t, evil.dial(s.wss("/told")), wssecure.ReasonOrigin, s.https("evil.test", ""))
+		evil.close()
+	})
+}
+
 // TestPagePolicyHoldsScriptsBack: what the headers of Pages do to a page into which somebody got a script.
 func TestPagePolicyHoldsScriptsBack(t *testing.T) {
 	s, b := startSite(t)

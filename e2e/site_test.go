@@ -123,6 +123,14 @@ func (s *site) handler(t *testing.T, g *wssecure.Guard) http.Handler {
 	guarded.Handle("/cookie", g.ConnHandler(chatty))
 	guarded.Handle("/listed", with(wssecure.AllowOriginSet(s.origins)).ConnHandler(chatty))
 	guarded.Handle("/token", with(bearer, wssecure.AllowOriginSet(s.origins), wssecure.AllowSubprotocols("chat")).ConnHandler(chatty))
+	guarded.Handle("/idle", with(wssecure.LimitSession(wssecure.Limits{Idle: time.Second})).ConnHandler(chatty))
+	telling := wssecure.SetBrowserRefusals()
+	guarded.Handle("/told", with(telling).ConnHandler(chatty))
+	guarded.Handle("/told/token", with(telling, bearer, wssecure.AllowSubprotocols("chat")).ConnHandler(chatty))
+	for _, reason := range []wssecure.Reason{wssecure.ReasonScope, wssecure.ReasonConnLimit, wssecure.ReasonUnavailable, wssecure.ReasonInternal} {
+		refuses := wssecure.RequireCheck("says "+string(reason), func(context.Context, *wssecure.Handshake) error { return reason })
+		guarded.Handle("/told/"+string(reason), with(telling, refuses).ConnHandler(chatty))
+	}
 	guarded.Handle("/brief", with(wssecure.LimitSession(wssecure.Limits{Lifetime: time.Second})).ConnHandler(chatty))
 
 	mux := http.NewServeMux()
@@ -203,6 +211,8 @@ func chatty(ctx context.Context, c *wssecure.Conn) error {
 			return nil
 		case "fail":
 			return errors.New("the database is on fire at 10.0.0.7")
+		case "forbid":
+			return wssecure.ReasonForbidden
 		case "kick":
 			return c.Close(4001, "kicked")
 		}
