@@ -97,9 +97,6 @@ func (a *attempt) closeInstead(r Reason) bool {
 		return false
 	}
 	took = true
-	if pages := pagesAround(a.w); pages != nil {
-		pages.silent = true
-	}
 	// As for an admitted one the head goes out before the meter exists, but who
 	// is refused has no longer than for all the rest.
 	_ = raw.SetWriteDeadline(time.Now().Add(farewellTime))

@@ -311,6 +311,13 @@ func TestBrowserRefusalEndsInTime(t *testing.T) {
 		{"it never closes", func(t *testing.T, s *timed, c *probe.Conn) {
 			wantFarewell(t, s, c, freshHandshake("abc"), 3000, "token-invalid", 401, wssecure.ReasonTokenInvalid)
 		}, time.Second},
+		{"it had closed with its handshake", func(t *testing.T, s *timed, c *probe.Conn) {
+			c.Send(append(freshHandshake("abc").Bytes(), probe.CloseFrame(1000, "")...))
+			if r, err := c.Response(); err != nil || r.Status != 101 {
+				t.Errorf("%+v, %v", r, err)
+			}
+			wantClose(t, c, 3000, "token-invalid")
+		}, 0},
 		{"it sends on and on, early bytes too", func(t *testing.T, s *timed, c *probe.Conn) {
 			c.Send(append(freshHandshake("abc").Bytes(), memFrame(3)...))
 			for range 1000 {
@@ -375,6 +382,14 @@ func TestBrowserRefusalsAreBounded(t *testing.T) {
 			}
 			return 101
 		}
+		for range most + 1 { // whose connections cannot be taken, and which hold no place
+			r := memRequest("bad")
+			r.Host = wssecuretest.Host
+			w := newMemWriter(nil)
+			if h.ServeHTTP(failingHijack{w}, r); w.status != 401 {
+				t.Fatalf("no Hijack: %d", w.status)
+			}
+		}
 		for i := range most {
 			if status := knock(); status != 101 {
 				t.Fatalf("knock %d: %d", i, status)
@@ -383,7 +398,7 @@ func TestBrowserRefusalsAreBounded(t *testing.T) {
 		if status := knock(); status != 401 {
 			t.Errorf("one more: %d, want 401", status)
 		}
-		if n := g.Stats(); n.Open != 0 || n.Refused[wssecure.ReasonTokenInvalid] != most+1 {
+		if n := g.Stats(); n.Open != 0 || n.Refused[wssecure.ReasonTokenInvalid] != 2*(most+1) {
 			t.Errorf("%d places, %d refusals", n.Open, n.Refused[wssecure.ReasonTokenInvalid])
 		}
 		time.Sleep(time.Second + 250*time.Millisecond)

@@ -230,28 +230,41 @@ func TestSecondShutdown(t *testing.T) {
 	})
 }
 
-// S-21: a drain that comes between the last check and the 101.
+// S-21: a drain that comes in the middle of a handshake, which is refused, at
+// whatever point it is.
 func TestDrainDuringHandshake(t *testing.T) {
 	var s *timed
-	drain := wssecure.SetContext(func(ctx context.Context, _ *wssecure.Handshake) context.Context {
+	drain := func() {
 		go s.guard.Shutdown(context.Background())
 		synctest.Wait()
-		return ctx
-	})
-	synctest.Test(t, func(t *testing.T) {
-		s = newTimed(t, drain)
-		s.pipeServer = newPipeServer(t, s.guard.ConnHandler(echo))
-		r := sendHandshake(t, s.dial(), freshHandshake(s.issuer.Token("alice")))
-		if r.Status != http.StatusServiceUnavailable || r.Get("Retry-After") == "" {
-			t.Errorf("status %d: %s", r.Status, r.Body)
-		}
-		synctest.Wait()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if e := oneEvent(t, s.events, wssecure.EventRefused); e.Reason != wssecure.ReasonDraining {
-			t.Errorf("refused for %s", e.Reason)
-		}
-	})
+	}
+	for name, when := range map[string]wssecure.Option{
+		"before it is registered": wssecure.RequireCheck("drain", func(context.Context, *wssecure.Handshake) error {
+			drain()
+			return nil
+		}),
+		"between the last check and the 101": wssecure.SetContext(func(ctx context.Context, _ *wssecure.Handshake) context.Context {
+			drain()
+			return ctx
+		}),
+	} {
+		t.Run("S-21 "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s = newTimed(t, when)
+				s.pipeServer = newPipeServer(t, s.guard.ConnHandler(echo))
+				r := sendHandshake(t, s.dial(), freshHandshake(s.issuer.Token("alice")))
+				if r.Status != http.StatusServiceUnavailable || r.Get("Retry-After") == "" {
+					t.Errorf("status %d: %s", r.Status, r.Body)
+				}
+				synctest.Wait()
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if e := oneEvent(t, s.events, wssecure.EventRefused); e.Reason != wssecure.ReasonDraining {
+					t.Errorf("refused for %s", e.Reason)
+				}
+			})
+		})
+	}
 }
 
 // S-11: while a drain goes on handshakes come in by the thousand, and none of
