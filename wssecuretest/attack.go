@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net/http"
@@ -66,40 +68,44 @@ func FromQuery(name string) TokenPlace {
 	return TokenPlace{attack.Place{Kind: attack.InQuery, Name: name}}
 }
 
-// Attack attacks the WebSocket endpoint at url, ws:// or wss://, whatever serves it: foreign and malformed origins,
-// hostile handshakes, forged tokens, bad frames, floods. Each attack is a subtest named group/id; one that works fails
-// it and says what was sent, what came back, why it matters and what closes it.
+// Attack attacks the WebSocket endpoint at url, whatever serves it: foreign and malformed origins, hostile handshakes,
+// forged tokens, bad frames, floods. The url begins with ws:// or wss://; the http:// or https:// of httptest will do.
+// Each attack is a subtest named group/id; one that works fails it and says what was sent, what came back, why it matters
+// and what closes it.
 //
 //	wssecuretest.Attack(t, s.URL, s.AttackOptions())
 //
-// The attacks that could not be tried are named in one line of the log: options says what they need. It takes some
-// twenty seconds, and the server must be the test's own.
+// An honest handshake comes first. When it is refused although options name a token, the test ends; without a token the
+// attacks compare refusals as well as they can. What could not be tried is named in one line of the log (go test -v), with
+// what it needs. All of it takes some twenty seconds, and the server must be the test's own: it is flooded.
 func Attack(t *testing.T, url string, options AttackOptions) {
 	t.Helper()
 	target := options.target(url)
 	if err := target.Prepare(t.Context()); err != nil {
 		t.Fatalf("wssecuretest: %v", err)
 	}
-	if ok, got := target.Admitted(); !ok {
-		t.Logf("the honest handshake with Origin %s is not admitted, so only refusals can be compared: %s", target.Origin, got)
+	switch ok, got := target.Admitted(); {
+	case !ok && options.Token != nil:
+		t.Fatalf("wssecuretest: the honest handshake is refused, with Origin %s and a token of AttackOptions.Token: %s", target.Origin, got)
+	case !ok:
+		t.Logf("the honest handshake, with Origin %s and no token, is refused, so that refusals are all that can be compared: %s", target.Origin, got)
 	}
-	catalogue := attack.All()
 	for _, id := range options.Skip {
 		if _, ok := attack.Find(id); !ok {
 			t.Errorf("wssecuretest: Skip: no attack is called %q", id)
 		}
 	}
-	var results tally
+	results := &tally{skip: options.Skip}
 	for _, group := range attack.Groups {
 		t.Run(group, func(t *testing.T) {
-			for _, a := range catalogue {
+			for _, a := range attack.All() {
 				if a.Group == group {
-					t.Run(a.ID, func(t *testing.T) { results.try(t, a, target, options.Skip) })
+					t.Run(a.ID, func(t *testing.T) { results.try(t, a, target) })
 				}
 			}
 		})
 	}
-	t.Log(results.String())
+	t.Log(results)
 }
 
 func (o AttackOptions) target(url string) *attack.Target {
@@ -161,4 +167,18 @@ func (i *Issuer) published() [][]byte {
 		forms = append(forms, der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), encode(key.public()))
 	}
 	return append(forms, i.JWKS())
+}
+
+// tokenID is the jti of one of the issuer's tokens.
+func tokenID(token string) string {
+	var claims struct{ JTI string }
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return ""
+	}
+	return claims.JTI
 }

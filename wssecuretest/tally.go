@@ -1,8 +1,6 @@
 package wssecuretest
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,14 +12,16 @@ import (
 
 // A tally adds up how the attacks of one [Attack] ended.
 type tally struct {
+	skip []string
+
 	mu     sync.Mutex
 	counts [4]int
 	notes  map[string][]string // what was left or unclear, by why
 }
 
 // try runs one attack as a subtest.
-func (r *tally) try(t *testing.T, a attack.Attack, target *attack.Target, skip []string) {
-	if slices.Contains(skip, a.ID) {
+func (r *tally) try(t *testing.T, a attack.Attack, target *attack.Target) {
+	if slices.Contains(r.skip, a.ID) {
 		r.add(a, attack.Verdict{State: attack.Left, Detail: "left out by Skip"})
 		return
 	}
@@ -41,7 +41,7 @@ func explain(a attack.Attack, v attack.Verdict) string {
 	fmt.Fprintf(&b, "%s (%s): %s\n", a.ID, a.Severity, a.Title)
 	for _, row := range [][2]string{
 		{"sent", v.Sent}, {"got", v.Got}, {"that is", v.Detail}, {"why it matters", a.Why}, {"fix", a.Fix}, {"wssecure", a.Option},
-		{"see", strings.Join(a.Refs, ", ")},
+		{"see", strings.Join(a.See(), ", ")},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(&b, "  %-15s %s\n", row[0]+":", row[1])
@@ -79,18 +79,4 @@ func (r *tally) String() string {
 		line += ": " + strings.Join(notes, "; ")
 	}
 	return line
-}
-
-// tokenID is the jti of one of the issuer's tokens.
-func tokenID(token string) string {
-	var claims struct{ JTI string }
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return ""
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(payload, &claims) != nil {
-		return ""
-	}
-	return claims.JTI
 }

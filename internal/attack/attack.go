@@ -9,6 +9,8 @@ package attack
 import (
 	"context"
 	"slices"
+	"strings"
+	"sync"
 )
 
 // An Attack is one thing to try.
@@ -29,6 +31,11 @@ type Attack struct {
 
 // Groups in the order in which they are tried; what leaves the least budget behind comes last.
 var Groups = []string{"origin", "handshake", "headers", "secrets", "token", "ticket", "frames", "floods", "session", "limits"}
+
+// See are the references that anybody can look up: the project's own catalogue is for those who work on it.
+func (a Attack) See() []string {
+	return slices.DeleteFunc(slices.Clone(a.Refs), func(ref string) bool { return strings.HasPrefix(ref, "ATTACKS ") })
+}
 
 // Severity is how bad it is when an attack works.
 type Severity int
@@ -79,26 +86,24 @@ type Verdict struct {
 }
 
 // All is the catalogue, in the order of Groups.
-func All() []Attack {
-	var all []Attack
-	for _, list := range [][]Attack{
+func All() []Attack { return slices.Clone(catalogue()) }
+
+var catalogue = sync.OnceValue(func() []Attack {
+	all := slices.Concat(
 		originAttacks(), handshakeAttacks(), headerAttacks(), secretAttacks(), credentialAttacks(), forgedAttacks(), claimAttacks(),
 		ticketAttacks(), frameAttacks(), floodAttacks(), sessionAttacks(), limitAttacks(),
-	} {
-		all = append(all, list...)
-	}
+	)
 	slices.SortStableFunc(all, func(a, b Attack) int { return slices.Index(Groups, a.Group) - slices.Index(Groups, b.Group) })
 	return all
-}
+})
 
 // Find is the attack of that ID.
 func Find(id string) (Attack, bool) {
-	all := All()
-	i := slices.IndexFunc(all, func(a Attack) bool { return a.ID == id })
+	i := slices.IndexFunc(catalogue(), func(a Attack) bool { return a.ID == id })
 	if i < 0 {
 		return Attack{}, false
 	}
-	return all[i], true
+	return catalogue()[i], true
 }
 
 // each returns the attacks with what their group has in common filled in where they say nothing themselves.

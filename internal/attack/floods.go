@@ -13,34 +13,33 @@ import (
 // This file is frames that are good one by one, and too many together.
 
 func floodAttacks() []Attack {
-	control := func(opcode byte) []byte {
-		one := probe.AppendFrame(nil, probe.Message(opcode, make([]byte, 125)))
-		return bytes.Repeat(one, 2000)
+	many := func(n int, opcode byte, size int) func() []byte {
+		return func() []byte {
+			return bytes.Repeat(probe.AppendFrame(nil, probe.Message(opcode, bytes.Repeat([]byte("a"), size))), n)
+		}
 	}
-	message := func(n, size int) []byte {
-		one := probe.AppendFrame(nil, probe.Message(probe.Text, bytes.Repeat([]byte("a"), size)))
-		return bytes.Repeat(one, n)
-	}
-	pieces := func(n, size int) []byte {
-		return append(fragments(n, size), probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Continuation, Masked: true})...)
+	pieces := func(n, size int) func() []byte {
+		return func() []byte {
+			return append(fragments(n, size), probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Continuation, Masked: true})...)
+		}
 	}
 	return each(Attack{
 		Group: "floods", Severity: Medium, Active: true, Needs: NeedSession, Refs: []string{"CWE-770"},
 		Why: "a single peer keeps a processor busy, and its neighbours wait",
 	},
-		flood("flood-ping", "2,000 pings at once", "ATTACKS D2", control(probe.Ping), "bound control frames by rate, and end the session above it", "the default; Limits.Controls"),
-		flood("flood-pong", "2,000 pongs that nobody asked for", "ATTACKS D2", control(probe.Pong), "bound control frames by rate, and end the session above it", "the default; Limits.Controls"),
+		flood("flood-ping", "2,000 pings at once", "ATTACKS D2", many(2000, probe.Ping, 125), "bound control frames by rate, and end the session above it", "the default; Limits.Controls"),
+		flood("flood-pong", "2,000 pongs that nobody asked for", "ATTACKS D2", many(2000, probe.Pong, 125), "bound control frames by rate, and end the session above it", "the default; Limits.Controls"),
 		flood("flood-empty-fragments", "a message of 5,000 empty fragments", "ATTACKS D3", pieces(5000, 0), "bound the fragments of a message", "the default; Limits.Fragments"),
 		flood("flood-fragments", "a message of 5,000 fragments of a byte", "ATTACKS D3", pieces(5000, 1), "bound the fragments of a message", "the default; Limits.Fragments"),
-		flood("flood-messages", "1,500 messages at once", "ATTACKS D5", message(1500, 10), "bound messages by rate: read later what comes too early", "the default; Limits.Messages"),
-		flood("flood-bytes", "16 MiB in messages of 16 KiB at once", "ATTACKS D5", message(1024, 16<<10), "bound bytes by rate: read later what comes too early", "the default; Limits.Bytes"),
+		flood("flood-messages", "1,500 messages at once", "ATTACKS D5", many(1500, probe.Text, 10), "bound messages by rate: read later what comes too early", "the default; Limits.Messages"),
+		flood("flood-bytes", "12 MiB in messages of 16 KiB at once", "ATTACKS D5", many(768, probe.Text, 16<<10), "bound bytes by rate: read later what comes too early", "the default; Limits.Bytes"),
 		deflated("compression-bomb", "64 MiB of zeros in 64 KB", "CVE-2026-1526", zeros),
 		deflated("compression-empty", "a compressed message of 2 MiB that inflates to nothing", "ATTACKS W7", hollow),
 	)
 }
 
 // flood is what a server must not work off as if it were nothing: it ends the session, or takes its time.
-func flood(id, title, ref string, sent []byte, fix, option string) Attack {
+func flood(id, title, ref string, sent func() []byte, fix, option string) Attack {
 	return Attack{ID: id, Title: title, Refs: []string{ref}, Fix: fix, Option: option, Run: func(ctx context.Context, t *Target) Verdict {
 		l, v, ok := t.session(ctx)
 		if !ok {
@@ -48,7 +47,7 @@ func flood(id, title, ref string, sent []byte, fix, option string) Attack {
 		}
 		defer l.Close()
 		began := time.Now()
-		e := l.pour(sent)
+		e := l.pour(sent())
 		switch {
 		case e.alive:
 			return broken(title, e.String(), "all of it was worked off within %v", time.Since(began).Round(time.Millisecond))
@@ -89,19 +88,16 @@ func deflated(id, title, ref string, body func() []byte) Attack {
 	}
 }
 
-// zeros is 64 MiB of them, as permessage-deflate sends a message (RFC 7692, section 7.2.1).
+// zeros is 64 MiB of them, as permessage-deflate sends a message (RFC 7692, section 7.2.1): one megabyte, again and again.
 func zeros() []byte {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
 	if err != nil {
 		panic(err)
 	}
-	chunk := make([]byte, 1<<20)
-	for range 64 {
-		w.Write(chunk)
-	}
+	w.Write(make([]byte, 1<<20))
 	w.Flush()
-	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xFF, 0xFF})
+	return bytes.TrimSuffix(bytes.Repeat(b.Bytes(), 64), []byte{0, 0, 0xFF, 0xFF})
 }
 
 // hollow is stored blocks of no bytes.

@@ -51,9 +51,9 @@ func frameAttacks() []Attack {
 		aboutSize(offence("length-sum", "fragments whose lengths add up to more than 64 bits", "CVE-2020-27813", High, join(
 			frame(masked(false, 0, probe.Binary, "hello")),
 			frame(probe.Frame{FIN: true, Opcode: probe.Continuation, Masked: true, Length: new(uint64(math.MaxInt64)), Payload: make([]byte, 64)})))),
-		aboutSize(offence("length-declared", "a message of 1 GiB that is declared and not sent", "ATTACKS D6", Low, declared(probe.Binary, 1<<30, 0, nil))),
-		aboutSize(offence("message-size", "a message of 1 GiB of which 4 MiB come", "ATTACKS D6", High, declared(probe.Binary, 1<<30, 0, make([]byte, 4<<20)))),
-		aboutSize(offence("message-size-fragments", "a message of 4 MiB in fragments of 64 KiB", "ATTACKS D6", High, fragments(64, 64<<10))),
+		aboutSize(offence("length-declared", "a message of 1 GiB that is declared and not sent", "CWE-770", Low, declared(probe.Binary, 1<<30, 0, nil))),
+		aboutSize(large("message-size", "a message of 1 GiB of which 4 MiB come", "CWE-770", High, func() []byte { return declared(probe.Binary, 1<<30, 0, make([]byte, 4<<20)) })),
+		aboutSize(large("message-size-fragments", "a message of 4 MiB in fragments of 64 KiB", "CWE-770", High, func() []byte { return fragments(64, 64<<10) })),
 		aboutText(offence("text-invalid", "text with a byte that is no UTF-8", "RFC 6455 8.1", Low, text("a\xffb"))),
 		aboutText(offence("text-overlong", "text with an overlong slash", "RFC 3629 3", Low, text("a\xc0\xafb"))),
 		aboutText(offence("text-surrogate", "text with half of a surrogate pair", "RFC 3629 3", Low, text("a\xed\xa0\x80b"))),
@@ -100,12 +100,18 @@ func fragments(n, size int) []byte {
 
 // offence is a session that must end when it is sent these bytes.
 func offence(id, title, ref string, s Severity, sent []byte) Attack {
+	return large(id, title, ref, s, func() []byte { return sent })
+}
+
+// large is an offence whose bytes are made when they are sent.
+func large(id, title, ref string, s Severity, of func() []byte) Attack {
 	return Attack{ID: id, Title: title, Severity: s, Refs: []string{ref}, Run: func(ctx context.Context, t *Target) Verdict {
 		l, v, ok := t.session(ctx)
 		if !ok {
 			return v
 		}
 		defer l.Close()
+		sent := of()
 		shown := fmt.Sprintf("% x", sent[:min(len(sent), 24)])
 		if len(sent) > 24 {
 			shown += fmt.Sprintf(" … (%d bytes)", len(sent))

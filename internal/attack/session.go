@@ -62,13 +62,8 @@ func (e ending) String() string {
 // watch reads until the session ends, a pong with that payload comes, or the time is over.
 func (l *link) watch(d time.Duration, pong []byte) ending {
 	end := time.Now().Add(d)
-	defer func(was time.Duration) { l.Timeout = was }(l.Timeout)
 	for {
-		l.Timeout = time.Until(end)
-		if l.Timeout <= 0 {
-			return ending{}
-		}
-		f, err := l.ReadFrame()
+		f, err := l.ReadFrameBy(end)
 		switch {
 		case err == nil:
 		case (answer{err: err}).timedOut():
@@ -90,7 +85,7 @@ func (l *link) watch(d time.Duration, pong []byte) ending {
 }
 
 // worked is how soon a server without a bound has worked off a flood, and any has judged a frame.
-const worked = 3 * time.Second
+const worked = 5 * time.Second
 
 // pour sends b and a ping behind it while it reads what comes back: the server may end the session, and stop reading,
 // before all is sent.
@@ -121,7 +116,7 @@ func sessionAttacks() []Attack {
 			},
 		},
 		Attack{
-			ID: "close-endless", Title: "a close frame, and then messages without end", Refs: []string{"ATTACKS D10"}, Needs: NeedSession,
+			ID: "close-endless", Title: "a close frame, and then messages without end", Refs: []string{"ATTACKS D10", "RFC 6455 5.5.1"}, Needs: NeedSession,
 			Why: "a session that has been ended goes on",
 			Fix: "discard what comes after a close frame, and close the connection", Option: "the default",
 			Run: closeEndless,
@@ -151,7 +146,7 @@ func sessionAttacks() []Attack {
 			Run: revokeSession,
 		},
 		Attack{
-			ID: "revoke-handshake", Title: "a new socket with a revoked token", Refs: []string{"ATTACKS S8"}, Severity: High, Needs: NeedSession | NeedToken | NeedRevoke,
+			ID: "revoke-handshake", Title: "a new socket with a revoked token", Refs: []string{"ATTACKS S8", "CWE-613"}, Severity: High, Needs: NeedSession | NeedToken | NeedRevoke,
 			Why: "the token works until it expires",
 			Fix: "ask for revocations at each handshake", Option: "Guard.Revoke",
 			Run: func(ctx context.Context, t *Target) Verdict {

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
@@ -8,11 +9,10 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"context"
 
 	"github.com/wssecure/wssecure/internal/probe"
 )
@@ -20,7 +20,7 @@ import (
 // A Target is the endpoint under attack and what its owner gives to the attacker. Fill in the fields, then call Prepare;
 // they must not change afterwards.
 type Target struct {
-	URL       string      // ws://host[:port]/path or wss://
+	URL       string      // ws://host[:port]/path or wss://; http and https stand for them
 	Addr      string      // host:port to connect to; empty means the URL's
 	LocalAddr string      // IP address to connect from; empty means any
 	TLS       *tls.Config // for wss; nil verifies by the system's roots
@@ -87,12 +87,12 @@ func (t *Target) locate() error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("attack: the URL cannot be read: %w", err)
-	case u.Scheme != "ws" && u.Scheme != "wss":
+	case !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme):
 		return fmt.Errorf("attack: %q is no ws:// or wss:// URL", t.URL)
 	case u.Host == "" || u.User != nil || u.Fragment != "":
 		return fmt.Errorf("attack: %q is no address of an endpoint", t.URL)
 	}
-	e := endpoint{secure: u.Scheme == "wss", host: or(t.Host, u.Host), target: u.RequestURI()}
+	e := endpoint{secure: u.Scheme == "wss" || u.Scheme == "https", host: or(t.Host, u.Host), target: u.RequestURI()}
 	port := u.Port()
 	if port == "" {
 		port = map[bool]string{false: "80", true: "443"}[e.secure]

@@ -15,7 +15,7 @@ import (
 
 func ticketAttacks() []Attack {
 	return each(Attack{
-		Group: "ticket", Refs: []string{"ATTACKS S2"}, Severity: High, Needs: NeedTicket, Active: true,
+		Group: "ticket", Refs: []string{"ATTACKS S2", "CWE-294"}, Severity: High, Needs: NeedTicket, Active: true,
 		Why:    "tickets stand in the logs of proxies and in histories: whoever reads one opens a socket with it",
 		Fix:    "make a ticket good once, for seconds, for pages of one origin",
 		Option: "FromTicket, Guard.TicketHandler",

@@ -24,6 +24,9 @@ func (a Attack) Try(ctx context.Context, t *Target) Verdict {
 	ctx, cancel := context.WithTimeout(ctx, longest+t.Patience)
 	defer cancel()
 	v := a.run(ctx, t)
+	if ctx.Err() != nil && v.State != Left {
+		return Verdict{State: Unclear, Sent: v.Sent, Got: v.Got, Detail: "there was no time to end it"}
+	}
 	if a.Active && v.State != Left && v.State != Broken {
 		return t.survived(ctx, v)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Opcodes of RFC 6455, section 5.2.
@@ -116,6 +117,14 @@ func (c *Conn) SendFrame(f Frame) error { return c.Send(AppendFrame(nil, f)) }
 // masked it, which it must not.
 func (c *Conn) ReadFrame() (Frame, error) {
 	if err := c.startRead(); err != nil {
+		return Frame{}, err
+	}
+	return c.readFrame()
+}
+
+// ReadFrameBy is ReadFrame with a deadline of its own in place of Timeout.
+func (c *Conn) ReadFrameBy(deadline time.Time) (Frame, error) {
+	if err := c.nc.SetReadDeadline(deadline); err != nil {
 		return Frame{}, err
 	}
 	return c.readFrame()

@@ -1,0 +1,37 @@
+package wssecuretest_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/wssecuretest"
+)
+
+var t *testing.T // of a test
+
+// A server with TLS, an issuer and a listed origin, a session of alice, and all attacks.
+func ExampleNewFixture() {
+	s := wssecuretest.NewFixture(t, wssecure.AllowSubprotocols("chat"))
+	c, _, err := s.Dial(t.Context(), s.Issuer.Token("alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.CloseNow()
+	wssecuretest.Attack(t, s.URL, s.AttackOptions())
+}
+
+// Any server, of any library.
+func ExampleAttack() {
+	s := httptest.NewTLSServer(nil) // the handler under test
+	defer s.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	wssecuretest.Attack(t, s.URL, wssecuretest.AttackOptions{
+		TLS:    &tls.Config{RootCAs: roots},
+		Origin: "https://app.example.com",
+		Token:  func() string { return "a good token" },
+	})
+}
