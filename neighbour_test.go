@@ -141,21 +141,22 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 	return sorted[min(len(sorted)*p/100, len(sorted)-1)]
 }
 
-// TestNeighbourIsServed is the assertion that no machine is too busy for, one
-// that BenchmarkNeighbour makes precise.
+// TestNeighbourIsServed is BenchmarkNeighbour with an assertion that no machine
+// is too busy for: what it needs without an attack is not the guard's doing.
 func TestNeighbourIsServed(t *testing.T) {
 	const most, attempts = 50 * time.Millisecond, 10
 	for _, row := range attacks {
 		t.Run(row.kind, func(t *testing.T) {
 			a := guardedEcho(t)
+			before := percentile(a.neighbour(t, 300), 99)
 			a.under(t, row.kind, func() {
 				var p99 time.Duration
 				for range attempts { // the machine may be late now and then, a guard that stalls is late each time
-					if p99 = percentile(a.neighbour(t, 300), 99); p99 < most {
+					if p99 = percentile(a.neighbour(t, 300), 99); p99 < most+3*before {
 						return
 					}
 				}
-				t.Errorf("99 %% of the neighbour's echoes within %v, want %v", p99, most)
+				t.Errorf("99 %% of the neighbour's echoes within %v, %v before; want %v", p99, before, most+3*before)
 			})
 		})
 	}
