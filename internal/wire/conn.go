@@ -173,8 +173,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.raw.SetWriteDeadline(t)
 }
 
-// clock is the time since New, never zero: zero means "not set". It reads the
-// monotonic clock alone, at half the cost of time.Now.
+// clock is the time since New, never zero, which means "not set", nor justBegun.
+// It reads the monotonic clock alone, at half the cost of time.Now.
 func (c *Conn) clock() time.Duration {
-	return time.Since(c.start) + 1
+	return time.Since(c.start) + justBegun + 1
 }

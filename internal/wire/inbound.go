@@ -4,11 +4,23 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"time"
 )
 
 // maxRead bounds one Read, and with it what a pause can make us keep.
 const maxRead = 64 << 10
+
+// readAhead is how much is read at once inside a frame, for readers of less: the
+// small buffer of an idle socket would cost a busy one a system call for each
+// message. Only there, since what has begun has a time to be complete: no peer
+// makes us hold a buffer for longer.
+const readAhead = 4 << 10
+
+var aheads = sync.Pool{New: func() any { return new([readAhead]byte) }}
+
+// justBegun stands for the time at which a Read that is still under way began.
+const justBegun time.Duration = 1
 
 // inbound is where the peer's stream of frames stands.
 type inbound struct {
@@ -17,14 +29,16 @@ type inbound struct {
 	judged int             // bytes of a judged one; used for readers of a few bytes only
 	given  int             // of these
 
-	rest []byte // arrived and not judged: early bytes, and what a pause keeps back
-	off  int
-	owed int // early bytes, not yet charged
+	rest  []byte // arrived and not judged: early bytes, what a pause keeps back, what was read ahead
+	off   int
+	ahead *[readAhead]byte // where rest lies, when it was read ahead
+	owed  int              // early bytes, not yet charged
 
 	found      Violation // judged, and due when what came before it is read
 	pauseUntil time.Duration
 	deadline   time.Time     // the library's
 	inRaw      bool          // a Read waits for the peer
+	wasRaw     bool          // it has, and leftRaw is to be noted where that is of use
 	leftRaw    time.Duration // when the last one stopped to; kept while a deadline of the peer's runs
 	now        time.Duration // one clock reading for all that a Read judges, made when something asks for it
 
@@ -112,6 +126,7 @@ func (c *Conn) read(p []byte) (int, Violation, error) {
 			continue
 		}
 		n, err := c.step(p)
+		c.noteLeft()
 		switch {
 		case c.finishing:
 			return 0, AppClosed, nil
@@ -180,20 +195,30 @@ func (c *Conn) receive(p []byte) (int, error) {
 		}
 		n = copy(p, in.rest[in.off:])
 		in.off += n
+		in.settle()
 	} else {
 		in.rest, in.off = nil, 0
 		if in.interrupted && in.betweenMessages() {
 			return 0, ErrInterrupted
 		}
 		c.resume()
+		into := p
+		if c.mayReadAhead(p) {
+			in.ahead = aheads.Get().(*[readAhead]byte)
+			into = in.ahead[:min(readAhead, c.maxRead())]
+		}
 		in.inRaw = true
 		c.mu.Unlock()
 		var err error
-		n, err = c.raw.Read(p)
+		n, err = c.raw.Read(into)
 		c.mu.Lock()
-		in.inRaw = false
-		if in.since != 0 || c.pingFrom != 0 {
-			in.leftRaw = c.readTime()
+		in.inRaw, in.wasRaw = false, true
+		in.owed += n
+		if in.ahead != nil {
+			in.rest = in.ahead[:n]
+			n = copy(p, in.rest)
+			in.off = n
+			in.settle()
 		}
 		if again, err2 := c.wasInterrupted(n, err); again {
 			return 0, nil
@@ -203,7 +228,6 @@ func (c *Conn) receive(p []byte) (int, error) {
 			}
 			return 0, err
 		}
-		in.owed += n
 	}
 	if owed := in.owed; owed > 0 {
 		in.owed = 0
@@ -213,6 +237,20 @@ func (c *Conn) receive(p []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+func (c *Conn) mayReadAhead(p []byte) bool {
+	in := &c.in
+	return len(p) < readAhead && (in.left > 0 || in.held > 0) && !c.finishing && !c.passing && !in.closed
+}
+
+// settle gives the buffer back that was read ahead into, once it is used up.
+func (in *inbound) settle() {
+	if in.ahead == nil || in.off < len(in.rest) {
+		return
+	}
+	aheads.Put(in.ahead)
+	in.ahead, in.rest, in.off = nil, nil, 0
 }
 
 // readTime is when the bytes that are being judged were received.
@@ -263,6 +301,16 @@ func (c *Conn) pause() error {
 	c.sooner(wait)
 	c.turn.Wait()
 	return nil
+}
+
+// noteLeft notes when the peer was last listened to, which only what it has not
+// brought to an end asks for: most messages arrive whole and cost no clock.
+func (c *Conn) noteLeft() {
+	in := &c.in
+	if in.wasRaw && (in.since > justBegun || c.pingFrom != 0) {
+		in.leftRaw = c.readTime()
+	}
+	in.wasRaw = false
 }
 
 // resume moves the deadlines of the peer on by the time for which nobody

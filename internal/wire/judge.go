@@ -42,12 +42,18 @@ func (c *Conn) judge(b []byte) int {
 	return i
 }
 
-// awaitRest notes that a message, or a frame, has begun and is not complete.
+// awaitRest notes that a message, or a frame, has begun and is not complete. Its
+// time stands still until the peer is listened to again, so that resume can say
+// since when; only a ping that waits needs to know when we stopped to.
 func (c *Conn) awaitRest() {
-	if c.in.since == 0 {
-		c.in.since = c.readTime()
-		c.in.leftRaw = c.in.since
+	if c.in.since != 0 {
+		return
 	}
+	c.in.since = justBegun
+	if c.pingFrom != 0 {
+		c.in.since = c.readTime()
+	}
+	c.in.leftRaw = c.in.since
 }
 
 // judgeable is how many bytes of a header are needed to judge it: a close
@@ -67,8 +73,10 @@ func (in *inbound) putBack(b []byte) {
 		return
 	}
 	rest := make([]byte, 0, len(b)+len(in.rest)-in.off)
-	rest = append(rest, b...)
-	in.rest, in.off = append(rest, in.rest[in.off:]...), 0
+	rest = append(append(rest, b...), in.rest[in.off:]...)
+	in.off = len(in.rest)
+	in.settle()
+	in.rest, in.off = rest, 0
 }
 
 // admit judges one header and makes it the frame at hand. Where it does not,
