@@ -56,13 +56,13 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 			return 0, AppClosed
 		}
 		h.out = true
-		if _, err := c.send(nil, answer, c.clock()); err != nil {
+		if _, err := c.send(nil, answer); err != nil {
 			return 0, c.goneBy()
 		}
 	case status >= 200:
 		c.headBy = 0
 		c.beginClosing(OtherStatus, statusTime)
-		if _, err := c.send(nil, h.buf[:n], c.clock()); err != nil {
+		if _, err := c.send(nil, h.buf[:n]); err != nil {
 			return 0, c.goneBy()
 		}
 		c.passing = true
@@ -75,7 +75,7 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 
 func (c *Conn) refuseHead() (int, Violation) {
 	c.counters.Status = 500
-	c.send(nil, []byte(refusal), c.clock())
+	c.send(nil, []byte(refusal))
 	return 0, BadHead
 }
 

@@ -28,7 +28,8 @@ type outbound struct {
 	left      int64 // payload bytes of the frame that are to come
 	first     byte
 	inMessage bool
-	code      int // bytes of a close frame's code still to be seen
+	data      bool // a data frame has begun that no write has carried yet
+	code      int  // bytes of a close frame's code still to be seen
 
 	wait  []byte        // the first piece of an unfinished frame, not yet written
 	since time.Duration // when the write under way began; 0: none is
@@ -92,9 +93,8 @@ func (c *Conn) write(p []byte) (int, Violation, error) {
 		case o.torn != nil:
 			return n, 0, o.torn
 		}
-		now := c.clock()
 		if c.passing {
-			k, err := c.send(nil, p[n:], now)
+			k, err := c.send(nil, p[n:])
 			if err != nil {
 				return n + k, c.goneBy(), nil
 			}
@@ -104,12 +104,12 @@ func (c *Conn) write(p []byte) (int, Violation, error) {
 			c.sendDue()
 			continue
 		}
-		k, keep, ok := c.scan(p[n:], o.due() || c.finishing, now)
+		k, keep, ok := c.scan(p[n:], o.due() || c.finishing)
 		piece := p[n : n+k-keep]
 		if len(piece) > 0 {
 			joined := o.wait
 			o.wait = nil
-			if sent, err := c.send(joined, piece, now); err != nil {
+			if sent, err := c.send(joined, piece); err != nil {
 				if errors.Is(err, os.ErrDeadlineExceeded) && !c.finishing {
 					return n + sent, 0, err // the library's own
 				}
@@ -136,18 +136,30 @@ func (c *Conn) write(p []byte) (int, Violation, error) {
 
 // send writes to the raw connection, what waited first, and returns how many
 // bytes of p went out. It holds the turn and gives up the lock.
-func (c *Conn) send(waited, p []byte, now time.Duration) (int, error) {
+func (c *Conn) send(waited, p []byte) (int, error) {
 	o := &c.out
-	for n := 0; ; now = c.clock() {
-		k := min(len(p)-n, progress-len(waited))
-		o.since = now
+	k := progress
+	if len(waited) > 0 {
+		// What the other pieces leave of the whole: joining copies, so that it had
+		// better be little, and there is no piece more.
+		k = max((len(waited)+len(p)-1)%progress+1-len(waited), 0)
+	}
+	for n := 0; ; k = progress {
+		k = min(k, len(p)-n)
+		o.since = c.clock()
+		if o.data {
+			c.lastData, o.data = o.since, false
+		}
 		c.mu.Unlock()
 		var sent int
 		var err error
-		if len(waited) > 0 {
-			sent, err = c.sendJoined(waited, p[n:n+k])
-		} else {
+		switch {
+		case len(waited) == 0:
 			sent, err = c.raw.Write(p[n : n+k])
+		case k == 0:
+			sent, err = c.raw.Write(waited)
+		default:
+			sent, err = c.sendJoined(waited, p[n:n+k])
 		}
 		c.mu.Lock()
 		o.since = 0
@@ -180,7 +192,7 @@ func (c *Conn) sendJoined(waited, p []byte) (int, error) {
 // followed: all, or up to the first boundary where something waits for one.
 // The last keep of them are the small first piece of an unfinished frame. It
 // fails when the bytes are no frames of a server.
-func (c *Conn) scan(b []byte, stop bool, now time.Duration) (n, keep int, ok bool) {
+func (c *Conn) scan(b []byte, stop bool) (n, keep int, ok bool) {
 	o := &c.out
 	begun := -1 // where in b the unfinished frame begins, if it does in b
 	for n < len(b) {
@@ -196,20 +208,14 @@ func (c *Conn) scan(b []byte, stop bool, now time.Duration) (n, keep int, ok boo
 			if o.held == 0 {
 				begun = n
 			}
-			need := headerSize(o.hold[:o.held])
-			for o.held < need && n < len(b) {
-				o.hold[o.held] = b[n]
-				o.held++
-				n++
-				need = headerSize(o.hold[:o.held])
-			}
-			if o.held < need {
+			k, h := o.header(b[n:])
+			n += k
+			if h == nil {
 				break
 			}
-			if !c.begin(o.hold[:need], now) {
+			if !c.begin(h) {
 				return len(b), 0, false
 			}
-			o.held = 0
 		}
 		if o.left == 0 {
 			begun = -1
@@ -229,8 +235,26 @@ func (c *Conn) scan(b []byte, stop bool, now time.Duration) (n, keep int, ok boo
 	return n, keep, true
 }
 
+// header takes of b what the header at hand lacks, and returns it once it is whole.
+func (o *outbound) header(b []byte) (n int, h []byte) {
+	need := headerSize(b)
+	if o.held == 0 && need <= len(b) {
+		return need, b[:need]
+	}
+	for need = headerSize(o.hold[:o.held]); o.held < need && n < len(b); need = headerSize(o.hold[:o.held]) {
+		o.hold[o.held] = b[n]
+		o.held++
+		n++
+	}
+	if o.held < need {
+		return n, nil
+	}
+	o.held = 0
+	return n, o.hold[:need]
+}
+
 // begin notes the header of an outbound frame.
-func (c *Conn) begin(h []byte, now time.Duration) bool {
+func (c *Conn) begin(h []byte) bool {
 	o := &c.out
 	size := payloadSize(h)
 	if h[1]&maskBit != 0 || !wellFormed(h[0], size, o.inMessage, c.deflate) {
@@ -246,7 +270,7 @@ func (c *Conn) begin(h []byte, now time.Duration) bool {
 		}
 	case op < opClose:
 		o.inMessage = true
-		c.lastData = now
+		o.data = true
 	}
 	return true
 }
@@ -295,7 +319,7 @@ func (c *Conn) sendOwn(frame []byte) {
 	if !o.deadline.IsZero() {
 		c.raw.SetWriteDeadline(time.Time{})
 	}
-	_, err := c.send(nil, frame, c.clock())
+	_, err := c.send(nil, frame)
 	o.own, o.failed = false, err != nil
 	if !o.deadline.IsZero() && !c.finishing {
 		c.raw.SetWriteDeadline(o.deadline)

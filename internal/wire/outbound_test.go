@@ -53,7 +53,7 @@ func TestOutboundCounts(t *testing.T) {
 // TestJoin: what a library writes in pieces goes out in as few packets as is
 // good, and whole frames never wait.
 func TestJoin(t *testing.T) {
-	big := plain(fin|opBinary, make([]byte, 3000))
+	big, huge := plain(fin|opBinary, make([]byte, 3000)), plain(fin|opBinary, make([]byte, 64<<10))
 	for _, row := range []struct {
 		how    string
 		pieces [][]byte
@@ -66,7 +66,8 @@ func TestJoin(t *testing.T) {
 		{"third piece", [][]byte{big[:100], big[100:200], big[200:]}, []int{200, len(big) - 200}},
 		{"whole frame, then a small piece", [][]byte{join(plain(fin|opText, []byte("a")), big[:100]), big[100:]}, []int{3, len(big)}},
 		{"many frames at once", [][]byte{join(big, big, big)}, []int{3 * len(big)}},
-		{"over 16 KiB behind a piece", [][]byte{plain(fin|opBinary, make([]byte, 20000))[:4], make([]byte, 20000)}, []int{16 << 10, 20004 - 16<<10}},
+		{"over 16 KiB behind a piece", [][]byte{plain(fin|opBinary, make([]byte, 20000))[:4], make([]byte, 20000)}, []int{20004 - 16<<10, 16 << 10}},
+		{"64 KiB behind a small buffer", [][]byte{huge[:512], huge[512:]}, []int{512, 16 << 10, 16 << 10, 16 << 10, len(huge) - 512 - 48<<10}},
 		{"close frame in pieces", [][]byte{{fin | opClose, 2}, {3, 0xE8}}, []int{2, 2}},
 	} {
 		t.Run(row.how, func(t *testing.T) {
