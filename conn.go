@@ -114,14 +114,8 @@ func (c *Conn) next(ctx context.Context, buf []byte) (MessageType, []byte, error
 	if stop != nil && stop.end() {
 		c.wire.ClearInterrupt()
 	}
-	if errors.Is(err, wire.ErrInterrupted) && c.session.err() == nil {
-		if c.deaf.Load() {
-			return 0, nil, errDeaf
-		}
-		return 0, nil, c.endedOr(ctx.Err())
-	}
 	if err != nil {
-		return 0, nil, c.readError(err)
+		return 0, nil, c.noMessage(ctx, err)
 	}
 	p, err := c.fill(buf[:0], r)
 	if err != nil {
@@ -138,6 +132,18 @@ func (c *Conn) next(ctx context.Context, buf []byte) (MessageType, []byte, error
 		return 0, nil, err
 	}
 	return typ, p, nil
+}
+
+// noMessage settles why there is no next message: an interruption, by which the
+// session lives, or its end.
+func (c *Conn) noMessage(ctx context.Context, err error) error {
+	if !errors.Is(err, wire.ErrInterrupted) || c.session.err() != nil {
+		return c.readError(err)
+	}
+	if c.deaf.Load() {
+		return errDeaf
+	}
+	return c.endedOr(ctx.Err())
 }
 
 // watch lets the end of a context of the caller's own interrupt a Read between
