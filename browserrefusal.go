@@ -102,7 +102,7 @@ func (a *attempt) closeInstead(r Reason) bool {
 	_ = raw.SetWriteDeadline(time.Now().Add(farewellTime))
 	_, err = raw.Write(a.farewellHead())
 	_ = raw.SetWriteDeadline(time.Time{})
-	conn := wire.New(raw, earlyBytes(brw), a.policy.session.wire, nil, &a.farewells)
+	conn := wire.New(raw, earlyBytes(brw), &a.policy.session.wire, nil, &a.farewells)
 	if err != nil {
 		conn.Cut()
 		return true

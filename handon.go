@@ -189,11 +189,15 @@ func earlyBytes(brw *bufio.ReadWriter) []byte {
 func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn {
 	s := a.session
 	begun := s.limits.Load()
-	limits := begun.wire
+	limits := &begun.wire
 	if a.late {
-		limits = a.policy.lateWire
+		limits = &a.policy.lateWire
 	}
-	limits.Deflate = a.deflate
+	if a.deflate {
+		own := *limits
+		own.Deflate = true
+		limits = &own
+	}
 	a.switched = true
 	conn := wire.New(raw, early, limits, head, (*owner)(s))
 	if head == nil {
@@ -201,7 +205,7 @@ func (a *attempt) meter(raw net.Conn, early []byte, head *wire.Head) *wire.Conn 
 	}
 	s.attach(conn)
 	if now := s.limits.Load(); s.late.Load() == nil && (a.late || now != begun) {
-		conn.SetLimits(now.wire) // the token, or a fresh one, has come meanwhile
+		conn.SetLimits(&now.wire) // the token, or a fresh one, has come meanwhile
 	}
 	if head == nil && s.err() == nil {
 		conn.Start()

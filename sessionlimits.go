@@ -117,7 +117,7 @@ func (s *Session) setLimits(l *sessionLimits) {
 	if s.wire == nil {
 		return // it begins with them
 	}
-	s.wire.SetLimits(l.wire)
+	s.wire.SetLimits(&l.wire)
 	if before.Lifetime != l.Lifetime && s.running.Load() {
 		s.armLifetime(s.wire, s.opened)
 	}

@@ -114,7 +114,7 @@ func TestMessageRate(t *testing.T) {
 		bubble(t, l, func(t *testing.T, s *session, peer net.Conn) {
 			go flood(peer, bytes.Repeat(message, 420))
 			deliveries(s, len(message), 150)
-			s.conn.SetLimits(open())
+			s.conn.SetLimits(new(open()))
 			time.Sleep(time.Second) // what was reserved under the old rate
 			if at, err := deliveries(s, len(message), 270); err != nil || at[269] != 0 {
 				t.Errorf("%v, %v", at, err)

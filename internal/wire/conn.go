@@ -42,8 +42,8 @@ type Conn struct {
 
 	mu      sync.Mutex
 	turn    sync.Cond // a turn ends, a pause is over, the session ends
-	limits  Limits
-	deflate bool // negotiated; SetLimits does not change it
+	limits  *Limits   // of many connections: only read
+	deflate bool      // negotiated; SetLimits does not change it
 
 	reading, writing bool
 	in               inbound
@@ -55,7 +55,8 @@ type Conn struct {
 	timer              *time.Timer
 	armed              time.Duration // when it fires
 	started            bool
-	expiry, lifetime   time.Time
+	expiry             time.Time
+	lifetime           time.Duration // when it is over; 0: never
 	pingNext, pingFrom time.Duration // when to ping; since when a ping waits for any frame
 	lastData           time.Duration
 
@@ -75,9 +76,10 @@ type Conn struct {
 // one frames from the start. Nothing runs before [Conn.Start] or the head but
 // the time that a library has for it.
 //
-// Limits.Deflate counts here alone, and only without a head: with one, the
-// head tells what was negotiated.
-func New(raw net.Conn, early []byte, l Limits, h *Head, o Owner) *Conn {
+// Connections share their Limits, which are not changed while one uses them.
+// Limits.Deflate counts here alone, and only without a head: with one, the head
+// tells what was negotiated.
+func New(raw net.Conn, early []byte, l *Limits, h *Head, o Owner) *Conn {
 	c := &Conn{raw: raw, owner: o, start: time.Now(), limits: l, deflate: l.Deflate}
 	c.turn.L = &c.mu
 	c.in.rest = append(c.in.rest, early...)
@@ -95,7 +97,7 @@ func New(raw net.Conn, early []byte, l Limits, h *Head, o Owner) *Conn {
 }
 
 // SetLimits replaces the limits, from the next frame on.
-func (c *Conn) SetLimits(l Limits) {
+func (c *Conn) SetLimits(l *Limits) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limits = l

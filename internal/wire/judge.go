@@ -132,7 +132,7 @@ func (c *Conn) admitControl(op byte, b []byte, size int64) bool {
 }
 
 func (c *Conn) admitData(op, first byte, size int64) bool {
-	in, l := &c.in, &c.limits
+	in, l := &c.in, c.limits
 	begins := op != opContinuation
 	total, frames, empty, compressed := in.size, in.frames, in.empty, in.compressed
 	if begins {

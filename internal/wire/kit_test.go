@@ -44,7 +44,7 @@ type session struct {
 
 func newSession(raw net.Conn, early []byte, l wire.Limits, h *wire.Head) *session {
 	s := &session{code: 1008, done: make(chan struct{})}
-	s.conn = wire.New(raw, early, l, h, s)
+	s.conn = wire.New(raw, early, &l, h, s)
 	return s
 }
 

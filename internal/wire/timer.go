@@ -53,7 +53,10 @@ func (c *Conn) SetExpiry(t time.Time) bool {
 func (c *Conn) SetLifetime(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lifetime = t
+	c.lifetime = 0
+	if !t.IsZero() {
+		c.lifetime = sum(c.clock(), max(time.Until(t), 0))
+	}
 	c.rearm()
 }
 
@@ -121,7 +124,7 @@ func (w *watch) within(d time.Duration) {
 }
 
 func (c *Conn) survey(now time.Duration) watch {
-	l, in := &c.limits, &c.in
+	l, in := c.limits, &c.in
 	w := watch{next: math.MaxInt64}
 	if in.pauseUntil != 0 {
 		w.within(in.pauseUntil - now)
@@ -135,12 +138,11 @@ func (c *Conn) survey(now time.Duration) watch {
 	if !c.started {
 		return w
 	}
-	wall := time.Now()
 	if !c.expiry.IsZero() {
-		w.at(c.expiry.Sub(wall), Expired)
+		w.at(time.Until(c.expiry), Expired)
 	}
-	if !c.lifetime.IsZero() {
-		w.at(c.lifetime.Sub(wall), Lifetime)
+	if c.lifetime != 0 {
+		w.at(c.lifetime-now, Lifetime)
 	}
 	if c.out.since != 0 {
 		w.at(sum(c.out.since, l.Write)-now, SlowReader)
