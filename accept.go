@@ -45,7 +45,6 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 	ws.SetReadLimit(-1) // the wire and Conn bound messages, with the right reason
 	c := &Conn{
 		session: a.session, ws: ws, wire: d.conn, chosen: a.chosen,
-		done: a.session.ctx.Done(),
 	}
 	started = true
 	go a.session.run(ctx, c, serve)

@@ -49,7 +49,6 @@ type Conn struct {
 	ws      *websocket.Conn
 	wire    *wire.Conn
 	chosen  string
-	done    <-chan struct{} // of the session's context
 
 	reading sync.Mutex
 	writing turn
@@ -57,11 +56,12 @@ type Conn struct {
 	probe   [1]byte
 }
 
-// readBuffer and writeBuffer are small, since most sockets are idle most of the
-// time, and large enough for pipelined messages (FACTS 26).
+// readBuffer and writeBuffer hold a small message, since most sockets are idle
+// most of the time. Busy ones lose little by it: the wire reads ahead inside a
+// frame, and joins what comes of one in pieces.
 const (
-	readBuffer  = 512
-	writeBuffer = 512
+	readBuffer  = 256
+	writeBuffer = 128
 )
 
 var errDeaf = errors.New("wssecure: Read after CloseRead")
@@ -149,13 +149,22 @@ func (c *Conn) noMessage(ctx context.Context, err error) error {
 // watch lets the end of a context of the caller's own interrupt a Read between
 // messages. The session's own context needs no watch: its end wakes the wire.
 func (c *Conn) watch(ctx context.Context) (*interrupt, error) {
-	if ctx.Done() == nil || ctx.Done() == c.done {
+	if !c.foreign(ctx) {
 		return nil, nil
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, c.endedOr(err)
 	}
 	return c.onEnd(ctx, c.wire.Interrupt), nil
+}
+
+// foreign reports whether ctx can end apart from the session. The session's own is
+// known without its channel, which is made when somebody asks for it.
+func (c *Conn) foreign(ctx context.Context) bool {
+	if ctx == c.session.ctx || ctx.Done() == nil {
+		return false
+	}
+	return ctx.Done() != c.session.ctx.Done()
 }
 
 // interrupt is what the end of a caller's context does to the call under way.
@@ -270,7 +279,7 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if err != nil || p == nil {
 		return err
 	}
-	foreign := ctx.Done() != nil && ctx.Done() != c.done
+	foreign := c.foreign(ctx)
 	if err := c.lockWrite(ctx, foreign); err != nil {
 		return err
 	}
@@ -300,7 +309,7 @@ func (c *Conn) lockWrite(ctx context.Context, foreign bool) error {
 		}
 		ended = ctx.Done()
 	}
-	if c.writing.take(c.done, ended) {
+	if c.writing.take(c.session.ctx, ended) {
 		return nil
 	}
 	return c.endedOr(ctx.Err())

@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 )
@@ -15,9 +16,9 @@ type turn struct {
 	ended   chan struct{} // closed when a turn ends that somebody waits for
 }
 
-// take reports whether the turn is the caller's: false when one of the channels
-// was closed first.
-func (t *turn) take(either, or <-chan struct{}) bool {
+// take reports whether the turn is the caller's: false when ctx ended first, or the
+// channel was closed.
+func (t *turn) take(ctx context.Context, or <-chan struct{}) bool {
 	for !t.taken.CompareAndSwap(false, true) {
 		ended := t.wait()
 		if t.taken.CompareAndSwap(false, true) {
@@ -25,7 +26,7 @@ func (t *turn) take(either, or <-chan struct{}) bool {
 		}
 		select {
 		case <-ended:
-		case <-either:
+		case <-ctx.Done():
 			return false
 		case <-or:
 			return false
