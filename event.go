@@ -160,7 +160,7 @@ func (a *attempt) event(kind EventKind) Event {
 	}
 	e.name(a.identity)
 	if t := a.r.TLS; t != nil {
-		e.TLSVersion, e.TLSSuite, e.TLSCurve = tlsNames(t)
+		e.TLSVersion, e.TLSSuite, e.TLSCurve = tlsFacts{t.Version, t.CipherSuite, t.CurveID}.names()
 	}
 	return e
 }
@@ -174,7 +174,9 @@ func (s *Session) event(kind EventKind) Event {
 		Host:     quote.Cut(s.request.Host, quote.Value),
 		Path:     strings.Clone(quote.Cut(s.request.URL.Path, quote.Value)),
 		ClientIP: s.client, PeerIP: f.peer, Hint: f.hint,
-		TLSVersion: f.tlsVersion, TLSSuite: f.tlsSuite, TLSCurve: f.tlsCurve,
+	}
+	if f.tls.version != 0 {
+		e.TLSVersion, e.TLSSuite, e.TLSCurve = f.tls.names()
 	}
 	e.name(s.Identity())
 	return e

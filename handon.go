@@ -63,8 +63,7 @@ func (a *attempt) prepare() (http.ResponseWriter, http.Hijacker, context.Context
 	}
 	a.session.from = facts{id: a.id, started: a.started, origin: first(a.r.Header[headerOrigin]), hint: a.hint, peer: a.peer}
 	if t := a.r.TLS; t != nil {
-		f := &a.session.from
-		f.tlsVersion, f.tlsSuite, f.tlsCurve = tlsNames(t)
+		a.session.from.tls = tlsFacts{t.Version, t.CipherSuite, t.CurveID}
 	}
 	return inner, hijacker, ctx, nil
 }

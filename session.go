@@ -61,11 +61,11 @@ type Session struct {
 // Event when somebody listens: one for each session would weigh more than all
 // else that the guard keeps of it.
 type facts struct {
-	id                             eventID
-	started                        time.Time
-	origin, hint                   string
-	peer                           netip.Addr
-	tlsVersion, tlsSuite, tlsCurve string
+	id           eventID
+	started      time.Time
+	origin, hint string
+	peer         netip.Addr
+	tls          tlsFacts
 }
 
 // RequestInfo is what remains of the handshake's request. No credential, header

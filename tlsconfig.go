@@ -326,10 +326,17 @@ func (g *Guard) listen(srv *http.Server) (net.Listener, error) {
 	return l, nil
 }
 
-func tlsNames(t *tls.ConnectionState) (version, suite, curve string) {
-	version, suite = tls.VersionName(t.Version), tls.CipherSuiteName(t.CipherSuite)
-	if t.CurveID != 0 {
-		curve = t.CurveID.String()
+// tlsFacts are what events tell of a TLS connection, small enough to keep for
+// each session.
+type tlsFacts struct {
+	version, suite uint16
+	curve          tls.CurveID
+}
+
+func (t tlsFacts) names() (version, suite, curve string) {
+	version, suite = tls.VersionName(t.version), tls.CipherSuiteName(t.suite)
+	if t.curve != 0 {
+		curve = t.curve.String()
 	}
 	return version, suite, curve
 }
