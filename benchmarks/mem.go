@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,15 +47,17 @@ func (w *memWriter) again() *memWriter {
 }
 
 // memConn feeds the same frames again and again, and swallows what is written.
-// After so many times, at once without frames, the peer has gone.
+// After so many times, at once without frames, and when it is over, the peer has
+// gone.
 type memConn struct {
 	feed  []byte
 	at    int
 	times int
+	over  atomic.Bool
 }
 
 func (c *memConn) Read(p []byte) (int, error) {
-	if len(c.feed) == 0 || c.times == 0 {
+	if len(c.feed) == 0 || c.times == 0 || c.over.Load() {
 		return 0, io.EOF
 	}
 	n := copy(p, c.feed[c.at:])

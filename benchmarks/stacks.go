@@ -28,7 +28,6 @@ func newGuard(tb testing.TB, log slog.Handler, more ...wssecure.Option) (*wssecu
 		wssecure.InsecureAllowPlaintext("measured without a network"),
 		wssecure.LimitHandshakes(wssecure.ByIP(), lots),
 		wssecure.LimitConns(wssecure.BySubject(), 10_000),
-		wssecure.LimitSession(wssecure.Limits{Messages: lots, Bytes: lots}),
 		wssecure.SetLogger(slog.New(log)),
 	}, more...)
 	g, err := wssecure.New(options...)

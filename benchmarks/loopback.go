@@ -1,0 +1,124 @@
+package benchmarks
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// A client is a process of its own, this test binary again: in one process it
+// would share the server's memory, its collector and its scheduler.
+
+const roleVariable = "WSS_BENCHMARKS_ROLE"
+
+// roles are what a process that was started by another may be.
+var roles = map[string]func(arguments []byte) error{
+	"pump":   runPump,
+	"idlers": runIdlers,
+	"server": runIdleServer,
+}
+
+// playRole runs what the process was started for; false for none.
+func playRole() (played bool, err error) {
+	name, arguments, _ := strings.Cut(os.Getenv(roleVariable), " ")
+	if name == "" {
+		return false, nil
+	}
+	role, ok := roles[name]
+	if !ok {
+		return true, fmt.Errorf("%s: no role is called %q", roleVariable, name)
+	}
+	return true, role([]byte(arguments))
+}
+
+// A process plays a role. It ends when its standard input does, at the latest
+// with the one who started it.
+type process struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	lines *bufio.Scanner
+}
+
+func start(tb testing.TB, role string, arguments any) *process {
+	tb.Helper()
+	text, err := json.Marshal(arguments)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &process{cmd: exec.Command(os.Args[0])}
+	p.cmd.Env = append(os.Environ(), roleVariable+"="+role+" "+string(text))
+	p.cmd.Stderr = os.Stderr
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		p.stdin, err = p.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p.lines = bufio.NewScanner(out)
+	tb.Cleanup(p.stop)
+	return p
+}
+
+// ask writes a line, where there is one, and reads the answer into v.
+func (p *process) ask(tb testing.TB, line string, v any) {
+	tb.Helper()
+	if line != "" {
+		if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if !p.lines.Scan() {
+		tb.Fatalf("the process ended: %v", p.cmd.Wait())
+	}
+	if err := json.Unmarshal(p.lines.Bytes(), v); err != nil {
+		tb.Fatalf("%q: %v", p.lines.Text(), err)
+	}
+}
+
+func (p *process) stop() {
+	_ = p.stdin.Close()
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+func parse(arguments []byte, v any) error { return json.Unmarshal(arguments, v) }
+
+// answer writes a line to the one who started this process.
+func answer(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
+
+// dial opens a socket over a raw connection, as memRequest would.
+func dial(from, to, token string, nonce *memNonces) (net.Conn, error) {
+	d := net.Dialer{}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	c, err := d.Dial("tcp", to)
+	if err != nil {
+		return nil, err
+	}
+	r := memRequest(token)
+	nonce.set(r)
+	if err := r.Write(c); err != nil {
+		return nil, err
+	}
+	var head []byte
+	for one := make([]byte, 1); !strings.HasSuffix(string(head), "\r\n\r\n"); head = append(head, one[0]) {
+		if _, err := c.Read(one); err != nil {
+			return nil, err
+		}
+	}
+	if !strings.HasPrefix(string(head), "HTTP/1.1 101 ") {
+		return nil, fmt.Errorf("the handshake was answered with %q", head)
+	}
+	return c, nil
+}
