@@ -8,14 +8,15 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wssecure/wssecure/cmd/wssecure/internal/testbed"
 )
 
-// binary is the scanner, built once: what is tested is what a pipeline runs.
-var binary string
+// scanner is the command, built once: what is tested is what a pipeline runs.
+var scanner string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "wssecure")
@@ -23,9 +24,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	binary = filepath.Join(dir, "wssecure")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+	if scanner, err = testbed.Build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	code := m.Run()
@@ -48,7 +48,7 @@ func run(t *testing.T, token string, args ...string) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, scanner, args...)
 	cmd.Env = append(os.Environ(), "WSSECURE_TOKEN="+token)
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr

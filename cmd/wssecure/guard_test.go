@@ -42,8 +42,8 @@ func TestAGuardGetsTheBestGrade(t *testing.T) {
 	}{
 		{"passive", wssecure.FromBearer(), nil, 10 * time.Second},
 		{"active", wssecure.FromBearer(), []string{"--active"}, 60 * time.Second},
-		{"subprotocol", wssecure.FromSubprotocol(), []string{"--token-in", "subprotocol"}, 10 * time.Second},
-		{"cookie", wssecure.FromCookie("__Host-session"), []string{"--token-in", "cookie:__Host-session"}, 10 * time.Second},
+		{"subprotocol", wssecure.FromSubprotocol(), []string{"--rate", "500", "--token-in", "subprotocol"}, 10 * time.Second},
+		{"cookie", wssecure.FromCookie("__Host-session"), []string{"--rate", "500", "--token-in", "cookie:__Host-session"}, 10 * time.Second},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			addr := guarded(t, ca, issuer.Option(row.source))

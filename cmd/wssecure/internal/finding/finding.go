@@ -64,15 +64,21 @@ func OfAttack(a attack.Attack) Rule {
 	}
 }
 
-// Sort puts what matters first: broken, then unclear, left, held; the graver first; then in the order of the rules.
-func Sort(all []Finding) {
+// Sort puts what matters first: broken, then unclear, left, held; the graver first; then in the order of the rules,
+// whatever came first on the day.
+func Sort(all []Finding, order []Rule) {
 	rank := func(s State) int {
 		return [...]int{attack.Broken: 0, attack.Unclear: 1, attack.Left: 2, attack.Held: 3}[s]
+	}
+	place := map[string]int{}
+	for i, r := range order {
+		place[r.ID] = i
 	}
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(
 			cmp.Compare(rank(a.State), rank(b.State)),
 			cmp.Compare(b.Severity, a.Severity),
+			cmp.Compare(place[a.ID], place[b.ID]),
 		)
 	})
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -134,27 +135,33 @@ func (p *page) finding(f finding.Finding) {
 	}
 }
 
-// others are the findings of one state, each in a line, or by their names alone.
-func (p *page) others(t Target, s attack.State, what string, each bool) {
-	var ids []string
+// others are the findings of one state, by their names; those that could not be decided with the reason that they share.
+func (p *page) others(t Target, s attack.State, what string, reasons bool) {
+	var order []string
+	ids := map[string][]string{} // by reason
 	for _, f := range t.Findings {
-		if f.State == s {
-			ids = append(ids, f.ID)
+		if f.State != s {
+			continue
 		}
+		reason := ""
+		if reasons {
+			reason = cmp.Or(f.Detail, f.Got)
+		}
+		if ids[reason] == nil {
+			order = append(order, reason)
+		}
+		ids[reason] = append(ids[reason], f.ID)
 	}
-	if len(ids) == 0 {
+	if len(order) == 0 {
 		return
 	}
 	p.line("")
-	p.line("  %s %s:", number(len(ids)), p.style(bold, what))
-	if !each {
-		p.block("    ", strings.Join(ids, ", "))
-		return
-	}
-	for _, f := range t.Findings {
-		if f.State == s {
-			p.block("    ", f.ID+": "+strings.Join(present(f.Detail, f.Got), "; "))
+	p.line("  %s %s:", number(finding.Count(t.Findings, s)), p.style(bold, what))
+	for _, reason := range order {
+		if reason != "" {
+			p.block("    ", reason+":")
 		}
+		p.block("    ", strings.Join(ids[reason], ", "))
 	}
 }
 

@@ -85,7 +85,7 @@ func Target(ctx context.Context, u *endpoint.URL, o Options, progress Progress) 
 		f := &s.result.Findings[i]
 		f.Sent, f.Got, f.Detail = s.redact(f.Sent), s.redact(f.Got), s.redact(f.Detail)
 	}
-	finding.Sort(s.result.Findings)
+	finding.Sort(s.result.Findings, Rules())
 	s.result.Took = time.Since(began)
 	return s.result
 }
@@ -167,17 +167,25 @@ func (s *scan) meet(ctx context.Context, t *attack.Target) error {
 	if err != nil && s.end.Page == nil && tongue != "" {
 		return fmt.Errorf("%s speaks %s", s.end.Addr(), tongue)
 	}
-	if err := t.Prepare(ctx); err != nil {
+	// Without a token first: what is no WebSocket endpoint need not see one.
+	anonymous, err := s.end.Ask(ctx, s.end.Anonymous())
+	if err != nil {
 		return fmt.Errorf("%s does not answer a handshake: %s", s.end.Addr(), quote.Cut(err.Error(), quote.Value))
+	}
+	if err := notSocket(anonymous); err != nil {
+		return err
+	}
+	if err := t.Prepare(ctx); err != nil {
+		return fmt.Errorf("%s does not answer a second handshake: %s", s.end.Addr(), quote.Cut(err.Error(), quote.Value))
 	}
 	answer, err := s.end.Ask(ctx, t.Honest())
 	if err != nil {
-		return fmt.Errorf("%s does not answer a second handshake: %s", s.end.Addr(), quote.Cut(err.Error(), quote.Value))
+		return fmt.Errorf("%s does not answer a third handshake: %s", s.end.Addr(), quote.Cut(err.Error(), quote.Value))
 	}
 	s.end.Answer = answer
 	s.result.Answer = s.redact(quote.Cut(answer.StatusLine, quote.Value))
 	s.result.Admitted = answer.Status == 101
-	if err := notSocket(answer, s.result.Answer); err != nil {
+	if err := notSocket(answer); err != nil {
 		return err
 	}
 	if !s.result.Admitted && t.Token == nil {
@@ -194,8 +202,8 @@ var refusals = []int{101, 400, 401, 403, 407, 421, 429, 503}
 // misdialled is what servers say to plaintext on their TLS port: Go, nginx, Apache.
 var misdialled = []string{"HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS port", "plain HTTP to an SSL-enabled server port"}
 
-func notSocket(answer *probe.Response, shown string) error {
-	status := answer.Status
+func notSocket(answer *probe.Response) error {
+	status, shown := answer.Status, quote.Cut(answer.StatusLine, quote.Value)
 	for _, text := range misdialled {
 		if status == 400 && bytes.Contains(answer.Body, []byte(text)) {
 			return errors.New("this port speaks TLS; try wss://")
