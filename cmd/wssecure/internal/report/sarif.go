@@ -114,7 +114,7 @@ func writeSARIF(w io.Writer, r *Report) error {
 	for _, t := range r.Targets {
 		if t.Error != "" {
 			run.Invocations[0].Successful = false
-			run.Invocations[0].Notices = append(run.Invocations[0].Notices, sarifNotification{"error", sarifText{Text: t.URL + ": " + t.Error}})
+			run.Invocations[0].Notices = append(run.Invocations[0].Notices, sarifNotification{"error", sarifText{Text: plain(t.URL + ": " + t.Error)}})
 		}
 		for _, f := range t.Findings {
 			if f.State == attack.Broken {

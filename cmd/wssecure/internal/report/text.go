@@ -102,8 +102,8 @@ func (p *page) target(t Target) {
 			p.finding(f)
 		}
 	}
-	p.others(t, attack.Unclear, "could not be decided", true)
-	p.others(t, attack.Left, "not tried", false)
+	p.others(t, attack.Unclear, "could not be decided")
+	p.others(t, attack.Left, "not tried")
 	held := finding.Count(t.Findings, attack.Held)
 	p.line("")
 	p.line("  %s held, %s found, %s undecided, %s not tried, in %s", number(held), number(finding.Count(t.Findings, attack.Broken)),
@@ -135,18 +135,15 @@ func (p *page) finding(f finding.Finding) {
 	}
 }
 
-// others are the findings of one state, by their names; those that could not be decided with the reason that they share.
-func (p *page) others(t Target, s attack.State, what string, reasons bool) {
+// others are the findings of one state, by their names, under the reason that they share.
+func (p *page) others(t Target, s attack.State, what string) {
 	var order []string
 	ids := map[string][]string{} // by reason
 	for _, f := range t.Findings {
 		if f.State != s {
 			continue
 		}
-		reason := ""
-		if reasons {
-			reason = cmp.Or(f.Detail, f.Got)
-		}
+		reason := cmp.Or(f.Detail, f.Got, "no reason")
 		if ids[reason] == nil {
 			order = append(order, reason)
 		}
@@ -158,10 +155,8 @@ func (p *page) others(t Target, s attack.State, what string, reasons bool) {
 	p.line("")
 	p.line("  %s %s:", number(finding.Count(t.Findings, s)), p.style(bold, what))
 	for _, reason := range order {
-		if reason != "" {
-			p.block("    ", reason+":")
-		}
-		p.block("    ", strings.Join(ids[reason], ", "))
+		p.block("    ", reason+":")
+		p.block("      ", strings.Join(ids[reason], ", "))
 	}
 }
 

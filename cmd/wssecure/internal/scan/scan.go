@@ -254,9 +254,16 @@ func (s *scan) step(id string) {
 // shortestSecret is what may be shown of a token's beginning: every JWT begins with some of it.
 const shortestSecret = 12
 
-// redact takes the token, and what the URL's query holds, out of a text, also where a cut has left only its beginning.
+// redact takes the token and its parts, and what the URL's query holds, out of a text, also where a cut has left only
+// the beginning.
 func (s *scan) redact(text string) string {
-	for _, secret := range append(s.end.URL.Secrets(), s.options.Token) {
+	secrets := append(s.end.URL.Secrets(), s.options.Token)
+	for _, part := range strings.Split(s.options.Token, ".") {
+		if len(part) >= shortestSecret {
+			secrets = append(secrets, part)
+		}
+	}
+	for _, secret := range secrets {
 		for n := len(secret); n > 0 && (n == len(secret) || n >= shortestSecret); n-- {
 			text = strings.ReplaceAll(text, secret[:n], "<secret>")
 		}

@@ -107,6 +107,9 @@ func parseServerHello(b []byte) (answer, error) {
 		return a, nil
 	}
 	exts := reader(s.take(int(s.uint16())))
+	if exts == nil {
+		return a, errShort
+	}
 	for len(exts) > 0 {
 		id := exts.uint16()
 		body := reader(exts.take(int(exts.uint16())))
