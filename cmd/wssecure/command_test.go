@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,10 @@ import (
 var scanner string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		f.Value.Set("12") // scans wait; they hardly compute
+	}
 	dir, err := os.MkdirTemp("", "wssecure")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

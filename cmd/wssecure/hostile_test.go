@@ -25,6 +25,7 @@ const nasty = "\x1b[2J\x1b]0;owned\x07<script>alert(1)</script>\u202e\u009b31m\r
 // Each target here is no WebSocket endpoint, or a broken one: a clear error and exit code 2, soon, and never a byte of
 // theirs on the user's terminal.
 func TestTargetsThatCannotBeGraded(t *testing.T) {
+	t.Parallel()
 	ca := testbed.NewAuthority(t)
 	secure := func(tune func(c *tls.Config)) *tls.Config {
 		c := &tls.Config{Certificates: []tls.Certificate{ca.Issue(nil)}}
@@ -152,6 +153,7 @@ func lengthen(c *tls.Certificate, n int) {
 
 // What is wrong with TLS is a finding, where there is an endpoint behind it.
 func TestCertificateFindings(t *testing.T) {
+	t.Parallel()
 	ca, other := testbed.NewAuthority(t), testbed.NewAuthority(t)
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -187,7 +189,7 @@ func TestCertificateFindings(t *testing.T) {
 				Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }),
 				TLSConfig: &tls.Config{Certificates: []tls.Certificate{row.cert}},
 			})
-			o, d := scanJSON(t, "canary-token-canary", "--ca", ca.File, "--connect", addr, url)
+			o, d := scanJSON(t, "canary-token-canary", "--rate", "1000", "--ca", ca.File, "--connect", addr, url)
 			var got []string
 			for _, f := range d.Targets[0].Findings {
 				if strings.HasPrefix(f.ID, "cert-") {

@@ -99,7 +99,7 @@ func (c *console) parse(args []string) (*request, error) {
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Second, "`time` that one step may take")
 	f.DurationVar(&o.MaxTime, "max-time", 5*time.Minute, "`time` that one target may take")
 	f.IntVar(&o.Conns, "conns", 8, "connections open at once, at most `n`")
-	f.IntVar(&o.Rate, "rate", 40, "connections begun a second, at most `n`")
+	f.IntVar(&o.Rate, "rate", 50, "connections begun a second, at most `n`")
 	f.IntVar(&o.Count, "count", 2000, "connections to one target in all, at most `n`")
 	f.BoolVar(&q.quiet, "quiet", false, "no progress on stderr")
 	named, err := intermixed(f, args)

@@ -34,6 +34,7 @@ func parrot(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestNoSecretIsShown(t *testing.T) {
+	t.Parallel()
 	ca := testbed.NewAuthority(t)
 	addr := testbed.Serve(t, &http.Server{Handler: http.HandlerFunc(parrot), TLSConfig: &tls.Config{Certificates: []tls.Certificate{ca.Issue(nil)}}})
 	for _, row := range []struct {
@@ -58,6 +59,7 @@ func TestNoSecretIsShown(t *testing.T) {
 
 // Where anybody could stand behind the connection, no token is sent, and the report says so.
 func TestATokenGoesToTrustedTargetsOnly(t *testing.T) {
+	t.Parallel()
 	ca, other := testbed.NewAuthority(t), testbed.NewAuthority(t)
 	for _, row := range []struct {
 		name, file string

@@ -20,6 +20,7 @@ import (
 
 // Servers that are weak on purpose, each with the findings that the scanner owes its owner.
 func TestWeakServers(t *testing.T) {
+	t.Parallel()
 	ca := testbed.NewAuthority(t)
 	over := func(h http.Handler) func(t *testing.T) []string {
 		return func(t *testing.T) []string {
@@ -42,6 +43,7 @@ func TestWeakServers(t *testing.T) {
 	} {
 		for mode, flags := range map[string][]string{"passive": nil, "active": {"--active", "--rate", "500"}} {
 			t.Run(row.name+" "+mode, func(t *testing.T) {
+				t.Parallel()
 				testbed.Expect(t, scanner, fmt.Sprintf("testdata/weak/%s-%s.txt", row.name, mode), append(flags, row.serve(t)...)...)
 			})
 		}
