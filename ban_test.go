@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/store"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -121,7 +122,10 @@ func TestVerifiedTokenPassesABan(t *testing.T) {
 			wantAnswer(t, g.knock(attacker, known), 101, "")
 		}
 		wantAnswer(t, g.knock(attacker, known, path("/denied")), 403, wssecure.ReasonForbidden)
-		wantAnswer(t, g.knock(attacker, bearer(g.issuer.Token("bob"))), 403, wssecure.ReasonBanned)
+		bob := bearer(g.issuer.Token("bob"))
+		for range 3 { // had its signature been looked at, the token would be known by now
+			wantAnswer(t, g.knock(attacker, bob), 403, wssecure.ReasonBanned)
+		}
 		wantAnswer(t, g.knock(attacker), 403, wssecure.ReasonBanned)
 	})
 }
@@ -257,6 +261,25 @@ func TestBanAndUnban(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantAnswer(t, g.knock(attacker, good(g, "alice")), 101, "")
+	})
+	banRow(t, "L-43 L-47 network: on every route and node, open sessions live on", func(t *testing.T) {
+		g, other := newTokenGate(t, stay), newTokenGate(t, stay)
+		var shared store.Store
+		wssecure.WrapStore(g.guard, func(s store.Store) store.Store { shared = s; return s })
+		wssecure.WrapStore(other.guard, func(store.Store) store.Store { return shared })
+		child, err := g.guard.With(wssecure.LimitConns(wssecure.BySubject(), 5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAnswer(t, g.knock(attacker, good(g, "alice")), 101, "")
+		ban(t, child, "203.0.113.0/24")
+		wantAnswer(t, g.knock(attacker, good(g, "alice")), 403, wssecure.ReasonBanned)
+		wantAnswer(t, g.knockOn(child.ConnHandler(stay), attacker, good(g, "alice")), 403, wssecure.ReasonBanned)
+		wantAnswer(t, other.knock(attacker, good(other, "alice")), 403, wssecure.ReasonBanned)
+		synctest.Wait()
+		if n := g.guard.Stats().Open; n != 1 || len(g.seen(wssecure.EventClosed)) != 0 {
+			t.Errorf("%d sessions open, want the one before the ban", n)
+		}
 	})
 	banRow(t, "L-43 Unban lifts what failures began, level and all", func(t *testing.T) {
 		g := newTokenGate(t, quiet)
