@@ -41,7 +41,7 @@ func (c *Conn) Start() {
 func (c *Conn) SetExpiry(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.expiry.IsZero() && c.expiry.Sub(time.Now()) <= 0 {
+	if !c.expiry.IsZero() && time.Until(c.expiry) <= 0 {
 		return false
 	}
 	c.expiry = t.Round(0)
