@@ -269,9 +269,15 @@ func TestRecheckConfig(t *testing.T) {
 // byIntrospection runs f against a guard whose tokens are introspected at s.issuer.
 func byIntrospection(t *testing.T, f func(t *testing.T, s *timed), more ...wssecure.Option) {
 	t.Helper()
+	byIntrospectionThrough(t, &slowly{}, f, more...)
+}
+
+func byIntrospectionThrough(t *testing.T, way *slowly, f func(t *testing.T, s *timed), more ...wssecure.Option) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		issuer := wssecuretest.NewIssuer(t, "")
-		client := &http.Client{Transport: &network{handler: issuer.Handler()}}
+		way.RoundTripper = &network{handler: issuer.Handler()}
+		client := &http.Client{Transport: way}
 		verifier := wssecure.Introspection(issuer.URL+wssecuretest.IntrospectionPath, wssecuretest.ClientID, wssecuretest.ClientSecret,
 			wssecuretest.Audience, wssecure.HTTPClient(client))
 		s := newTimed(t, append(more, wssecure.RequireToken(verifier))...)

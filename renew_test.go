@@ -571,6 +571,30 @@ func TestRenewRotatesIntrospectedToken(t *testing.T) {
 			p.wantEnd(t, start, 3000, "revoked", 0, every)
 		})
 	})
+	for name, active := range map[string]bool{"good": true, "that it is not active": false} {
+		t.Run("A-65 an answer about the old one under way: "+name, func(t *testing.T) {
+			slow := &slowly{}
+			byIntrospectionThrough(t, slow, func(t *testing.T, s *timed) {
+				slow.asked = make(chan struct{}) // of the bubble
+				s.pipeServer = newPipeServer(t, s.guard.ConnHandler(renewer))
+				first, second := s.issuer.Opaque("alice", exp(10*time.Hour)), s.issuer.Opaque("alice", exp(20*time.Hour))
+				r := &renewal{timed: s, t: t, p: listen(s.open(first), true)}
+				slow.next.Store(true)
+				<-slow.asked
+				if !active {
+					s.issuer.SetActive(first, nil)
+				}
+				r.want(second, "renewed")
+				time.Sleep(5 * time.Second) // the answer is there
+				r.wantOpen()
+				for info := range s.guard.Sessions() {
+					if left := time.Until(info.Expiry); left < 15*time.Hour {
+						t.Errorf("the old answer came back: %v left", left)
+					}
+				}
+			})
+		})
+	}
 	t.Run("S-20 it stays in its group of SetRecheck", func(t *testing.T) {
 		a := &asking{}
 		renewing(t, nil, func(r *renewal) {
@@ -587,6 +611,21 @@ func TestRenewRotatesIntrospectedToken(t *testing.T) {
 			r.p.wantEnd(t, start, 3003, "forbidden", 0, recheckEvery)
 		}, wssecure.SetRecheck(recheckEvery, a.ask))
 	})
+}
+
+// slowly holds up the next request, once it is told to, for three seconds.
+type slowly struct {
+	http.RoundTripper
+	next  atomic.Bool
+	asked chan struct{}
+}
+
+func (s *slowly) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.next.Swap(false) {
+		close(s.asked)
+		time.Sleep(3 * time.Second)
+	}
+	return s.RoundTripper.RoundTrip(r)
 }
 
 // TestRenewRaces is S-17: one wins, an end is final, and each renewal tells once.
