@@ -741,3 +741,25 @@ func TestRenewInParallel(t *testing.T) {
 		t.Errorf("%d renewed events for %d renewals", n, won.Load())
 	}
 }
+
+// TestRenewOvertaken: a renewal that another one has overtaken is judged against
+// that one.
+func TestRenewOvertaken(t *testing.T) {
+	d := newRenewDesk(t, nil)
+	m, asked := markingStore(d.guard), 0
+	early, later := d.token(2*time.Hour), d.token(3*time.Hour, members{"jti": "later"})
+	m.before = func([]store.Op) {
+		if asked++; asked != 1 {
+			return
+		}
+		if err := d.session.Renew(t.Context(), later); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := d.session.Renew(t.Context(), early); !errors.Is(err, wssecure.ReasonTokenInvalid) {
+		t.Errorf("S-17 Renew: %v, want that it does not expire later", err)
+	}
+	if id := d.session.Identity(); id.TokenID != "later" {
+		t.Error("S-17 the last expiry was lost")
+	}
+}
