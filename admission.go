@@ -1,7 +1,9 @@
 package wssecure
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -26,6 +28,7 @@ type admission struct {
 	redeems bool
 	ops     [mostAdmits + 2]store.Op
 	failed  bool
+	skipped bool // some were not asked, since another is refused
 }
 
 // admissions are used again. They are large, and most of a flood is refused
@@ -42,7 +45,7 @@ func (b *admission) free() {
 	}
 	clear(b.admits[:b.n])
 	b.n, b.claim, b.claims = 0, store.Claim{}, false
-	b.ticket, b.redeems = store.Redeem{}, false
+	b.ticket, b.redeems, b.skipped = store.Redeem{}, false, false
 	admissions.Put(b)
 }
 
@@ -70,18 +73,39 @@ func (b *admission) do(a *attempt) error {
 		b.failed = true
 		return unavailable(err)
 	}
+	var undecided error
+	refused := false
 	for i := range b.admits[:b.n] {
-		if err := b.admits[i].Err; err != nil {
-			return unavailable(err)
+		admit := &b.admits[i]
+		undecided = cmp.Or(undecided, b.settled(admit.Err))
+		a.decidedHere = a.decidedHere || admit.Verdict.Local
+		if admit.Err == nil && admit.Verdict.Refused != store.None {
+			refused = true
 		}
 	}
-	if b.claims && b.claim.Err != nil {
-		return unavailable(b.claim.Err)
+	if b.claims {
+		undecided = cmp.Or(undecided, b.settled(b.claim.Err))
+		a.decidedHere = a.decidedHere || b.claim.Local
 	}
-	if b.redeems && !b.ticket.Keep && b.ticket.Err != nil {
-		return unavailable(b.ticket.Err)
+	if b.redeems && !b.ticket.Keep {
+		undecided = cmp.Or(undecided, b.settled(b.ticket.Err))
+	}
+	if undecided == nil && b.skipped && !refused {
+		undecided = store.ErrSkipped
+	}
+	if undecided != nil {
+		return unavailable(undecided)
 	}
 	return nil
+}
+
+// settled notes an operation that was skipped, which leaves the refusal to another one.
+func (b *admission) settled(err error) error {
+	if errors.Is(err, store.ErrSkipped) {
+		b.skipped = true
+		return nil
+	}
+	return err
 }
 
 // unavailable refuses for a store that could not decide.
@@ -94,6 +118,15 @@ func (c *core) quietly(op store.Op) {
 	if err := c.store.Do(context.Background(), op); err != nil {
 		c.storeFailed(err)
 	}
+}
+
+// soon is quietly for what the answer need not wait for, where the store is not a memory.
+func (c *core) soon(op store.Op) {
+	if c.nodeStore() == nil {
+		c.quietly(op)
+		return
+	}
+	go c.quietly(op)
 }
 
 // checkAdmission registers the session, then takes its leases and asks the
@@ -239,13 +272,15 @@ func (a *attempt) judgeAdmission(b *admission) error {
 		if admit.Verdict.Refused == store.Banned && admit.Key.Kind == store.KeyNetwork && a.trusted.Contains(a.client) {
 			continue // TrustNetworks exempts from bans, not from revocation
 		}
-		if rank(admit.Verdict.Refused) > 0 && (worst == nil || rank(admit.Verdict.Refused) < rank(worst.Verdict.Refused)) {
+		if admit.Err == nil && rank(admit.Verdict.Refused) > 0 && (worst == nil || rank(admit.Verdict.Refused) < rank(worst.Verdict.Refused)) {
 			worst = admit
 		}
 	}
 	switch {
 	case worst != nil:
 		return a.judgeRefused(worst)
+	case b.skipped:
+		return unavailable(store.ErrSkipped) // nothing of a batch that was not asked admits
 	case b.claims && !b.claim.First:
 		a.check = "key-replay"
 		return a.refuse(ReasonKeyReplay, "a Sec-WebSocket-Key used before", "a fresh one")
@@ -312,7 +347,7 @@ func (a *attempt) undoAdmission(b *admission) {
 		}
 		if admit.N < 0 {
 			admit.N = -admit.N
-			a.quietly(&admit)
+			a.soon(&admit)
 		}
 	}
 	if b.claims && b.claim.First && b.claim.Err == nil {

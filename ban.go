@@ -145,11 +145,7 @@ func (c *core) chargeFailure(p *policy, f failureBy) {
 		if !ok {
 			continue
 		}
-		charge := store.Admit{Key: key, Bucket: "failures", Rate: store.Rate(rule.rate), N: 1}
-		c.quietly(&charge)
-		if charge.Err == nil && charge.Verdict.Refused == store.OverRate {
-			c.banFor(p, key, rule.ban, f)
-		}
+		c.charge(p, rule, key, f)
 	}
 }
 

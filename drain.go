@@ -37,6 +37,7 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 	if err != nil {
 		c.cutRest()
 	}
+	c.unfollow()
 	c.mu.Lock()
 	verifiers := c.verifiers
 	c.verifiers = nil

@@ -41,6 +41,8 @@ const (
 	EventCertFailed     EventKind = "cert.reload_failed"
 	EventCertExpiring   EventKind = "cert.expiring"
 	EventStoreFailed    EventKind = "auth.unavailable"
+	EventStoreDown      EventKind = "store.down" // the shared store does not answer; see store.OnError
+	EventStoreUp        EventKind = "store.up"
 	EventAuditDropped   EventKind = "audit.dropped"
 )
 
@@ -69,7 +71,8 @@ type Event struct {
 	Reason     Reason
 	Check      string // the check that decided
 	ReportOnly bool
-	Status     int // HTTP status of a refusal
+	Local      bool // decided by this node alone, while the shared store was away
+	Status     int  // HTTP status of a refusal
 
 	SessionID string
 	CloseCode StatusCode // the code the session ended with; 1006 when there was no close frame
@@ -147,7 +150,7 @@ type Stats struct {
 // event begins the event of an attempt.
 func (a *attempt) event(kind EventKind) Event {
 	e := Event{
-		Kind: kind, Time: time.Now().UTC(), ID: a.id.String(), Check: a.check,
+		Kind: kind, Time: time.Now().UTC(), ID: a.id.String(), Check: a.check, Local: a.decidedHere,
 		Origin:   quotedOrigin(a.r.Header),
 		Host:     quote.Cut(a.r.Host, quote.Value),
 		Path:     strings.Clone(quote.Cut(a.r.URL.Path, quote.Value)),
@@ -169,7 +172,7 @@ func (a *attempt) event(kind EventKind) Event {
 func (s *Session) event(kind EventKind) Event {
 	f := &s.from
 	e := Event{
-		Kind: kind, Time: f.started.UTC(), ID: f.id.String(), SessionID: s.id,
+		Kind: kind, Time: f.started.UTC(), ID: f.id.String(), SessionID: s.id, Local: f.local,
 		Origin:   quote.Cut(f.origin, quote.Origin),
 		Host:     quote.Cut(s.request.Host, quote.Value),
 		Path:     strings.Clone(quote.Cut(s.request.URL.Path, quote.Value)),
@@ -228,6 +231,9 @@ func (e *Event) attrs(out []slog.Attr) []slog.Attr {
 	text("event.id", e.ID)
 	text("reason", string(e.Reason))
 	text("check", e.Check)
+	if e.Local {
+		out = append(out, slog.Bool("store.local", true))
+	}
 	number("http.status", int64(e.Status))
 	text("session.id", e.SessionID)
 	number("close.code", int64(e.CloseCode))
@@ -271,7 +277,7 @@ func (e *Event) level() slog.Level {
 		return e.Reason.level()
 	case EventBanned, EventHint, EventInsecure, EventCertExpiring:
 		return warn
-	case EventKeysFailed, EventCertFailed, EventStoreFailed, EventAuditDropped:
+	case EventKeysFailed, EventCertFailed, EventStoreFailed, EventStoreDown, EventAuditDropped:
 		return alarm
 	}
 	return info

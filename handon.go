@@ -61,9 +61,10 @@ func (a *attempt) prepare() (http.ResponseWriter, http.Hijacker, context.Context
 		}
 		return nil, nil, nil, err
 	}
-	a.session.from = facts{id: a.id, started: a.started, origin: first(a.r.Header[headerOrigin]), hint: a.hint, peer: a.peer}
+	f := &a.session.from
+	f.id, f.origin, f.hint, f.peer, f.local = a.id, first(a.r.Header[headerOrigin]), a.hint, a.peer, a.decidedHere
 	if t := a.r.TLS; t != nil {
-		a.session.from.tls = tlsFacts{t.Version, t.CipherSuite, t.CurveID}
+		f.tls = tlsFacts{t.Version, t.CipherSuite, t.CurveID}
 	}
 	return inner, hijacker, ctx, nil
 }

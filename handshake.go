@@ -79,6 +79,7 @@ type attempt struct {
 	address  addressKeys
 
 	late         bool // the token may come later
+	decidedHere  bool // something of it, while the shared store was away
 	pageAdmitted bool // its Origin is there and was not refused
 	charged      bool // its address, for this handshake
 	reserved     bool // holds a place of the process

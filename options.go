@@ -42,6 +42,7 @@ const (
 	defaultConnsPerSubject = 64
 	defaultConnsInAll      = 100_000
 	sharedStoreCap         = 10_000 // leases of one key that a shared store can count
+	slowStoreCap           = 1_000  // beyond, New warns
 
 	defaultAcceptsPerSecond = 50
 	defaultAcceptBurst      = 500
@@ -176,6 +177,7 @@ func (d *draft) finish() {
 	d.finishExpiry()
 	d.finishHeaders()
 	d.finishTLS()
+	d.finishStore()
 	d.finishHandshake()
 }
 

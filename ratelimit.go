@@ -351,7 +351,7 @@ func (a *attempt) checkKnownToken() error {
 // returnAddressTokens gives back what one tier took when another refused.
 func (a *attempt) returnAddressTokens(admits []store.Admit) {
 	for i := range admits {
-		if admits[i].Verdict.Refused == store.None {
+		if admits[i].Err == nil && admits[i].Verdict.Refused == store.None {
 			back := admits[i]
 			back.N = -1
 			a.quietly(&back)

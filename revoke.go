@@ -105,7 +105,7 @@ func (g *Guard) Revoke(ctx context.Context, t Target, why string) (closed int, e
 	}
 	c := g.core
 	err = c.mark(ctx, store.Mark{Key: t.key(), Kind: store.MarkRevoke, Before: t.before, Why: why})
-	for s := range c.matching(t) {
+	for s := range c.under(t.key()) {
 		if !s.issuedBefore(t) {
 			continue
 		}
@@ -132,34 +132,29 @@ func (s *Session) issuedBefore(t Target) bool {
 	if t.before.IsZero() {
 		return true
 	}
-	id := s.Identity()
-	if l := s.late.Load(); id == nil && l != nil {
-		id = l.identity.Load() // about to be its
-	}
-	if id == nil || id.IssuedAt.IsZero() {
-		return true
-	}
-	return id.IssuedAt.Unix() <= t.before.Unix()
+	issued, known := s.granted()
+	return !known || issued.Unix() <= t.before.Unix()
 }
 
-// matching gives the live sessions of a target.
-func (c *core) matching(t Target) iter.Seq[*Session] {
-	key := t.key()
-	switch t.kind {
-	case targetSubject:
+// under gives the live sessions that a revocation of key reaches.
+func (c *core) under(key store.Key) iter.Seq[*Session] {
+	switch key.Kind {
+	case store.KeySubject:
 		return slices.Values(c.live.BySubject(key.ID))
-	case targetToken:
+	case store.KeyToken:
 		return slices.Values(c.live.ByToken(key.ID))
-	case targetOIDC:
+	case store.KeyOIDCSession:
 		return slices.Values(c.live.ByOIDCSession(key.ID))
-	case targetNetwork:
+	case store.KeyNetwork:
 		return slices.Values(c.live.ByPrefix(key.Prefix))
-	case targetSession:
+	case store.KeySession:
 		return func(yield func(*Session) bool) {
-			if s, ok := c.live.ByID(t.b); ok {
+			if s, ok := c.live.ByID(key.ID); ok {
 				yield(s)
 			}
 		}
+	case store.KeyEveryone:
+		return c.live.All()
 	}
-	return c.live.All()
+	return func(func(*Session) bool) {}
 }

@@ -65,6 +65,7 @@ type facts struct {
 	started      time.Time
 	origin, hint string
 	peer         netip.Addr
+	local        bool // see Event.Local
 	tls          tlsFacts
 }
 
@@ -166,6 +167,7 @@ func (a *attempt) openSession() {
 		core: a.core, policy: a.policy, id: id.String(), conn: a.nextConn.Add(1),
 		client: a.client, origin: a.originTrust,
 	}
+	s.from.started = a.started // what comes with the feed asks for it
 	s.identity.Store(a.identity)
 	s.limits.Store(a.limits)
 	s.request = RequestInfo{Method: a.r.Method, Host: a.r.Host, values: pathValues(a.r)}

@@ -41,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -127,6 +128,7 @@ type policy struct {
 	hsts, csp, frame []string
 	extra            []header
 
+	store  store.Store // nil: this process's memory
 	tls    TLSProfile
 	certs  *certs.Source
 	logger *slog.Logger
@@ -161,6 +163,8 @@ type core struct {
 	banEvents      minuteSample // of connections closed before TLS
 	rateEvents     minuteSample // likewise
 	storeEvents    minuteSample
+	following      *following // nil without SetStore
+	failing        failures
 	badTokens      *badTokens
 	banning        sync.Map // keys whose bans are on their way to the store
 	rechecks       rechecks
@@ -188,6 +192,10 @@ func New(opts ...Option) (*Guard, error) {
 	g := &Guard{core: c, policy: &d.policy}
 	c.adopt(g.policy)
 	c.started(g.policy)
+	c.warnOfCaps(g.policy)
+	if d.store != nil {
+		c.follow()
+	}
 	return g, nil
 }
 
@@ -207,15 +215,24 @@ func (g *Guard) With(opts ...Option) (*Guard, error) {
 	g.core.reportHoles(child.policy, slices.DeleteFunc(slices.Clone(d.holes), func(h hole) bool {
 		return slices.Contains(g.policy.holes, h)
 	}))
+	g.core.warnOfCaps(child.policy)
 	return child, nil
 }
 
 func newCore(p *policy) *core {
-	return &core{
-		store: store.NewMemory(), node: store.NewNodeID(), live: registry.New[*Session](),
+	c := &core{
+		store: p.store, node: store.NewNodeID(), live: registry.New[*Session](),
 		audit: newAudit(p.logger), proxies: p.proxies, trusted: p.trusted, certs: p.certs, hooks: p.hooks,
 		totals: newTotalRates(), refusedOrigins: newAddressBudget(refusedOriginRate), accepts: newAddressBudget(cmp.Or(p.accepts, defaultAccepts)), badTokens: newBadTokens(),
 	}
+	if c.store == nil {
+		c.store = store.NewMemory()
+	}
+	if node := c.nodeStore(); node != nil {
+		c.node = node.ID()
+	}
+	c.nextConn.Store(rand.Uint64()) // another guard may share the node, and the names of its leases
+	return c
 }
 
 // adopt lets the verifiers and client CAs of a policy work for this server.
@@ -355,7 +372,8 @@ func (a *attempt) judge() (err error) {
 }
 
 // Ready reports whether handshakes can be admitted: an error names keys that
-// were never loaded or are past their bound, or says that the guard is draining.
+// were never loaded or are past their bound, a feed of revocations that is too old
+// or was never read, or says that the guard is draining.
 func (g *Guard) Ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -367,6 +385,9 @@ func (g *Guard) Ready(ctx context.Context) error {
 	verifiers := slices.Clone(g.core.verifiers)
 	g.core.mu.Unlock()
 	var errs []error
+	if node := g.core.nodeStore(); node != nil && node.Stale() {
+		errs = append(errs, errStaleFeed)
+	}
 	for _, v := range verifiers {
 		errs = append(errs, v.ready())
 	}

@@ -10,8 +10,9 @@ import (
 // This file is what a node knows by itself: bans and marks of the feed, what the shared store has admitted here, and
 // what it has just refused.
 
-// refusedHere answers a batch of which this node knows that an operation is refused. The others are not asked, with one
-// exception: whoever is banned may pass with a ticket, so a ticket that is only read is read, at the address's own rate.
+// refusedHere answers a batch of which this node knows that an operation is refused. The others are not asked, with two
+// exceptions: questions for marks alone may be about many credentials, and a ticket may let its bearer pass what holds the
+// address up, so one that is only read is read, at the rate of an address.
 func (b *batch) refusedHere() bool {
 	n, refused, tickets := b.n, false, false
 	showsTicket := slices.ContainsFunc(b.asks, func(x ask) bool {
@@ -28,12 +29,16 @@ func (b *batch) refusedHere() bool {
 			continue
 		}
 		refused = true
-		if showsTicket && o.Verdict.Refused == Banned && n.takeTicketRead(o, b.asks[i].q, b.now) {
+		if showsTicket && o.Verdict.Refused != Revoked && n.takeTicketRead(o, b.asks[i].q, b.now) {
 			tickets = true
 		}
 	}
 	if !refused {
 		return false
+	}
+	if b.onlyAsks() {
+		b.asks = slices.DeleteFunc(b.asks, func(x ask) bool { return x.op.(*Admit).Verdict.Refused != None })
+		return len(b.asks) == 0
 	}
 	var reads []ask
 	for i := range b.asks {
@@ -59,7 +64,15 @@ func (b *batch) refusedHere() bool {
 	return len(reads) == 0
 }
 
-// takeTicketRead gives the made-up tickets of a banned address the rate of an address.
+// onlyAsks reports whether nothing of a batch takes anything: its operations need not be about one handshake.
+func (b *batch) onlyAsks() bool {
+	return !slices.ContainsFunc(b.asks, func(x ask) bool {
+		o, ok := x.op.(*Admit)
+		return !ok || o.Rate != (Rate{}) || o.Cap > 0
+	})
+}
+
+// takeTicketRead gives the made-up tickets of an address a rate of their own.
 func (n *Node) takeTicketRead(a *Admit, q question, now time.Time) bool {
 	if a.Rate == (Rate{}) {
 		return true

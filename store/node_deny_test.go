@@ -101,6 +101,19 @@ func TestABatchThatIsRefusedHereIsNotSent(t *testing.T) {
 	})
 }
 
+func TestQuestionsForMarksDoNotHangTogether(t *testing.T) {
+	inCluster(t, 2, func(c *cluster) {
+		x := c.nodes[0]
+		x.Do(ctx, &store.Mark{Key: user, Kind: store.MarkBan, Until: time.Now().Add(time.Hour)})
+		m, _ := c.shared.current()
+		a, b, d := store.Admit{Key: user, IssuedAt: later()}, store.Admit{Key: store.TokenID("i", "1")}, store.Admit{Key: store.TokenID("i", "2")}
+		m.Do(ctx, &store.Mark{Key: d.Key, Kind: store.MarkRevoke})
+		if x.Do(ctx, &a, &b, &d); a.Verdict.Refused != store.Banned || b.Err != nil || d.Verdict.Refused != store.Revoked {
+			c.Errorf("%v, %v, %v", a.Verdict, b.Err, d.Verdict)
+		}
+	})
+}
+
 func TestABannedAddressMayShowATicketAtItsOwnRate(t *testing.T) {
 	inCluster(t, 2, func(c *cluster) {
 		x := c.nodes[0]

@@ -207,7 +207,7 @@ func (k Key) rule() string {
 var ErrUnavailable = errors.New("store: the shared store is away")
 
 // ErrSkipped answers an operation that was not sent, because this node already knows that another one of its batch is
-// refused. It has not happened.
+// refused. It has not happened. A batch of nothing but questions for bans and marks is not skipped.
 var ErrSkipped = errors.New("store: not asked, since another operation of the batch is refused")
 
 // denials are ErrUnavailable by rule, made once.
