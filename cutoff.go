@@ -52,7 +52,7 @@ func (c *core) closeWhenCutOff(ctx context.Context, node *store.Node) {
 func (c *core) endCutOff(node *store.Node, rule store.Rule) {
 	for s := range c.live.All() {
 		if s.closesWith(node, rule) {
-			s.endWith(&Rejection{Reason: ReasonUnavailable, Err: errCutOff}, ByGuard, 1013)
+			s.endWith(&Rejection{Reason: ReasonUnavailable, Err: errCutOff}, ByGuard, 1011)
 		}
 	}
 }
