@@ -76,7 +76,11 @@ func Target(ctx context.Context, u *endpoint.URL, o Options, progress Progress) 
 		},
 		result: report.Target{URL: u.String()},
 	}
-	if err := s.run(ctx); err != nil {
+	err := s.run(ctx)
+	if ctx.Err() != nil {
+		err = s.cutShort(ctx) // whatever else failed then failed by that
+	}
+	if err != nil {
 		s.result.Error = s.redact(err.Error())
 	} else {
 		s.result.Grade, s.result.Because = finding.GradeOf(s.result.Findings, s.result.Admitted)
@@ -124,13 +128,15 @@ func (s *scan) run(ctx context.Context) error {
 	attack.Run(ctx, target, catalogue, func(r attack.Result) {
 		s.add(finding.Finding{Rule: finding.OfAttack(r.Attack), Verdict: r.Verdict})
 	})
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("the scan took longer than %v; raise --max-time", s.options.MaxTime)
-	case ctx.Err() != nil:
-		return errors.New("interrupted")
-	}
 	return nil
+}
+
+// cutShort says why a scan did not come to its end.
+func (s *scan) cutShort(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("the scan took longer than %v; raise --max-time", s.options.MaxTime)
+	}
+	return errors.New("interrupted")
 }
 
 // target is the endpoint as the catalogue sees it.
