@@ -102,8 +102,8 @@ func (p *page) target(t Target) {
 			p.finding(f)
 		}
 	}
-	p.others(t, attack.Unclear, "could not be decided")
-	p.others(t, attack.Left, "not tried")
+	p.others(t, attack.Unclear, "could not be decided", true)
+	p.others(t, attack.Left, "not tried", false)
 	held := finding.Count(t.Findings, attack.Held)
 	p.line("")
 	p.line("  %s held, %s found, %s undecided, %s not tried, in %s", number(held), number(finding.Count(t.Findings, attack.Broken)),
@@ -135,8 +135,8 @@ func (p *page) finding(f finding.Finding) {
 	}
 }
 
-// others are the findings of one state, by their names, under the reason that they share.
-func (p *page) others(t Target, s attack.State, what string) {
+// others are the findings of one state, by the reason that they share. Names are for what a reader may have to look into.
+func (p *page) others(t Target, s attack.State, what string, names bool) {
 	var order []string
 	ids := map[string][]string{} // by reason
 	for _, f := range t.Findings {
@@ -155,8 +155,10 @@ func (p *page) others(t Target, s attack.State, what string) {
 	p.line("")
 	p.line("  %s %s:", number(finding.Count(t.Findings, s)), p.style(bold, what))
 	for _, reason := range order {
-		p.block("    ", reason+":")
-		p.block("      ", strings.Join(ids[reason], ", "))
+		p.block(fmt.Sprintf("    %3d  ", len(ids[reason])), reason)
+		if names {
+			p.block("         ", strings.Join(ids[reason], ", "))
+		}
 	}
 }
 
