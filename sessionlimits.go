@@ -13,10 +13,9 @@ import (
 // LimitSessionBy lets fn bound the sessions of one identity, as by the plan that
 // its claims name: it is asked when a handshake has passed its checks, and again
 // by [Session.Authenticate] and [Session.Renew], whose limits hold from the next
-// frame on. A zero
-// field is what [LimitSession] says or leaves at its default; Conns caps the open
-// sessions of this subject. Sessions without an identity have those of
-// LimitSession. A negative or senseless value, or a panic, refuses with 500, no
+// frame on. A zero field is what [LimitSession] says or leaves at its default;
+// Conns caps the open sessions of this subject. Sessions without an identity have
+// those of LimitSession. A negative or senseless value, or a panic, refuses with 500, no
 // answer within [LimitHandshakeTime] with 503.
 func LimitSessionBy(fn func(*Identity) Limits) Option {
 	return func(d *draft) {
