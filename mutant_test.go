@@ -3,6 +3,7 @@ package wssecure_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -198,6 +199,16 @@ func healthy() []sound {
 				wssecure.AllowHosts(wssecuretest.Host), wssecure.InsecureAllowAnonymous("test"), wssecure.InsecureAllowPlaintext("test"), hasty,
 			}}))
 			target.Origin = "http://" + wssecuretest.Host
+			return target
+		}},
+		{"AllowLocalhost", false, sorted(needing(catalogue.NeedToken|catalogue.NeedJWT|catalogue.NeedTicket|catalogue.NeedRevoke), []string{"header-hsts", "origin-localhost", "origin-port", "origin-regexp-dot", "origin-scheme"}), func(t *testing.T) *catalogue.Target {
+			s := wssecuretest.Start(t, wssecuretest.Config{Plaintext: true, Options: []wssecure.Option{
+				wssecure.AllowOrigins(wssecuretest.Origin), wssecure.InsecureAllowAnonymous("test"), wssecure.AllowLocalhost(), hasty,
+			}})
+			target := targetOf(s)
+			_, port, _ := net.SplitHostPort(s.Addr)
+			target.Host = "localhost:" + port
+			target.Origin = "http://" + target.Host
 			return target
 		}},
 	}

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -34,12 +35,20 @@ func originAttacks() []Attack {
 		origin("origin-user", "the good host behind a user", Low, "ATTACKS C8", func(o site) string { return o.scheme + "://evil.example@" + o.host + o.port }),
 		origin("origin-null", "the Origin of a sandboxed frame, null", Critical, "ATTACKS C10", func(site) string { return "null" }),
 		origin("origin-scheme", "the good host over another scheme", Medium, "ATTACKS C9", func(o site) string {
+			if o.loopback() {
+				return "" // whatever runs there is the developer's
+			}
 			if o.scheme == "https" {
 				return "http://" + o.host + o.port
 			}
 			return "ftp://" + o.host + o.port
 		}),
-		origin("origin-port", "the good host at another port", Medium, "ATTACKS C9", func(o site) string { return o.scheme + "://" + o.host + ":4444" }),
+		origin("origin-port", "the good host at another port", Medium, "ATTACKS C9", func(o site) string {
+			if o.loopback() {
+				return ""
+			}
+			return o.scheme + "://" + o.host + ":4444"
+		}),
 		origin("origin-port-number", "the good host with a port that is none", Low, "ATTACKS C8", func(o site) string { return o.scheme + "://" + o.host + ":99999" }),
 		origin("origin-path", "the good Origin with a path behind it", Low, "ATTACKS C8", func(o site) string { return o.scheme + "://" + o.host + o.port + "/x" }),
 		origin("origin-inside", "the good Origin in the path of a foreign one", Critical, "ATTACKS C8", func(o site) string {
@@ -60,7 +69,7 @@ func originAttacks() []Attack {
 		origin("origin-schemeless", "the good host without a scheme", Low, "ATTACKS C8", func(o site) string { return "//" + o.host + o.port }),
 		origin("origin-address", "a page that was loaded from an IP address", High, "CVE-2018-14732", func(site) string { return "http://203.0.113.9" }),
 		origin("origin-localhost", "a page on the visitor's own machine", High, "CVE-2025-30360", func(o site) string {
-			if o.host == "localhost" {
+			if o.loopback() {
 				return ""
 			}
 			return "http://localhost:3000"
@@ -153,6 +162,12 @@ func (t *Target) site() site {
 		s.port = ":" + u.Port()
 	}
 	return s
+}
+
+// loopback reports whether the good Origin is one of development.
+func (s site) loopback() bool {
+	ip, err := netip.ParseAddr(strings.Trim(s.host, "[]"))
+	return s.host == "localhost" || strings.HasSuffix(s.host, ".localhost") || err == nil && ip.IsLoopback()
 }
 
 // lookAlike changes the domain under which the host is registered: anything below the same domain may be listed with a
