@@ -1,8 +1,10 @@
-// Package wssecuretest helps to test servers behind a wssecure.Guard: an issuer of tokens, good and bad, and a server on
-// loopback with a real certificate, whose events a test can wait for.
+// Package wssecuretest helps to test servers behind a wssecure.Guard: an issuer of tokens, good and bad, a server on
+// loopback with a real certificate, whose events a test can wait for, and attacks on any WebSocket server.
 //
 //	s := wssecuretest.NewFixture(t)
 //	c, _, err := s.Dial(ctx, s.Issuer.Token("alice"))
+//	...
+//	wssecuretest.Attack(t, s.URL, s.AttackOptions())
 //
 // Everything ends with the test; nothing is written to disk and nothing listens beyond loopback.
 package wssecuretest

@@ -55,6 +55,14 @@ func (a answer) retryAfter() time.Duration {
 	return time.Duration(min(n, 3600)) * time.Second
 }
 
+// putOff reports that nothing more will be had for a while: the server wants to be left alone, or the pace is used up.
+func (a answer) putOff() bool {
+	if a.response == nil {
+		return errors.Is(a.err, errSpent)
+	}
+	return a.response.Get("Retry-After") != "" && a.retryAfter() > 2*time.Second
+}
+
 // ask sends a handshake over a connection of its own, and cuts it when the answer is there.
 func (t *Target) ask(ctx context.Context, h *probe.Handshake) answer {
 	l, a := t.open(ctx, h)

@@ -77,21 +77,21 @@ const recovery = 5 * time.Second
 // survived makes honest handshakes until one ends as the first did.
 func (t *Target) survived(ctx context.Context, v Verdict) Verdict {
 	var a answer
-	for end := time.Now().Add(recovery); ; {
+	for end := time.Now().Add(recovery); time.Now().Before(end); sleep(ctx, 100*time.Millisecond) {
 		a = t.ask(ctx, t.Honest())
 		if a.status() == t.honest.status() {
 			return v
 		}
-		if time.Now().After(end) || sleep(ctx, 100*time.Millisecond) != nil {
+		if a.putOff() || ctx.Err() != nil {
 			break
 		}
 	}
 	switch {
-	case a.response != nil && a.response.Get("Retry-After") != "", a.err == errSpent:
+	case a.putOff():
 		// It has had enough of this address: that is a defence, and the end of what can be seen from here.
-		return Verdict{State: Unclear, Sent: v.Sent, Got: v.Got, Detail: "afterwards an honest handshake is put off: " + t.got(a)}
+		return unclear(v.Sent, v.Got, "afterwards an honest handshake is put off: %s", t.got(a))
 	case ctx.Err() != nil:
-		return Verdict{State: Unclear, Sent: v.Sent, Got: v.Got, Detail: "there was no time left for an honest handshake"}
+		return unclear(v.Sent, v.Got, "there was no time left for an honest handshake")
 	}
 	return broken(v.Sent, t.got(a), "the server did not survive: honest handshakes are no longer answered as before")
 }
