@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/wssecure/wssecure/internal/wire"
 	"github.com/wssecure/wssecure/store"
 )
 
@@ -13,6 +14,9 @@ import (
 var errCutOff = errors.New("the shared store is away, and the policy of its rule is to close")
 
 const cutOffPause = 250 * time.Millisecond
+
+// closing are the rules that may end sessions.
+var closing = [...]store.Rule{store.RuleCap, store.RuleRevocation}
 
 // closes reports whether any rule ends sessions.
 func closes(node *store.Node) bool {
@@ -28,7 +32,7 @@ func closes(node *store.Node) bool {
 func (c *core) closeWhenCutOff(ctx context.Context, node *store.Node) {
 	for {
 		pause := time.Second
-		for _, rule := range []store.Rule{store.RuleCap, store.RuleRevocation} {
+		for _, rule := range closing {
 			deadline := node.Deadline(rule)
 			if deadline.IsZero() {
 				continue
@@ -47,6 +51,21 @@ func (c *core) closeWhenCutOff(ctx context.Context, node *store.Node) {
 			return
 		}
 	}
+}
+
+// cutOff is what the wire asks before it hands on what it has read: a process that was paused wakes there first, before
+// any timer, and must hand on nothing that came meanwhile.
+type cutOff struct{ node *store.Node }
+
+// Over implements wire.Limits.CutOff.
+func (c cutOff) Over(o wire.Owner) bool {
+	for _, rule := range closing {
+		d := c.node.Deadline(rule)
+		if !d.IsZero() && !time.Now().Before(d) && (*Session)(o.(*owner)).closesWith(c.node, rule) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *core) endCutOff(node *store.Node, rule store.Rule) {

@@ -184,6 +184,8 @@ func wireReason(v wire.Violation) Reason {
 		return ReasonPong
 	case wire.IdleTimeout:
 		return ReasonIdle
+	case wire.CutOff:
+		return ReasonUnavailable
 	case wire.Lifetime:
 		return ReasonLifetime
 	case wire.Expired:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure/internal/wire"
+	"github.com/wssecure/wssecure/store"
 )
 
 // LimitSessionBy lets fn bound the sessions of one identity, as by the plan that
@@ -76,7 +77,7 @@ func (l Limits) over(base Limits) Limits {
 // ready is l, which has no zero field, for sessions of this policy.
 func (p *policy) ready(l Limits) *sessionLimits {
 	l.Conns = cmp.Or(l.Conns, p.subjectCap)
-	return &sessionLimits{l, wire.Limits{
+	ready := &sessionLimits{l, wire.Limits{
 		MessageSize: l.MessageSize,
 		Messages:    wire.Rate(l.Messages), Bytes: wire.Rate(l.Bytes), Controls: wire.Rate(l.Controls),
 		Fragments:   l.Fragments,
@@ -85,6 +86,10 @@ func (p *policy) ready(l Limits) *sessionLimits {
 		Text:        slices.Contains(p.types, MessageText),
 		Binary:      slices.Contains(p.types, MessageBinary),
 	}}
+	if node, ok := p.store.(*store.Node); ok && closes(node) {
+		ready.wire.CutOff = cutOff{node}
+	}
+	return ready
 }
 
 // askLimits finds what will hold the session of this handshake.

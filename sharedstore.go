@@ -30,15 +30,17 @@ func SetStore(s store.Store, opts ...store.NodeOption) Option {
 				d.fault("SetStore", "the *store.Memory is nil; pass store.NewMemory()")
 			} else if len(opts) > 0 {
 				d.fault("SetStore", "a *store.Memory is never away; remove its options")
+			} else {
+				d.store = own
 			}
-			d.store = own
 		case *store.Node:
 			if own == nil {
 				d.fault("SetStore", "the *store.Node is nil; pass one, or the store itself")
 			} else if len(opts) > 0 {
 				d.fault("SetStore", "the *store.Node has its options; pass them to NewNode")
+			} else {
+				d.store = own
 			}
-			d.store = own
 		default:
 			node, err := store.NewNode(s, opts...)
 			if err != nil {
@@ -61,7 +63,7 @@ func split(err error) []error {
 // finishStore looks at what only a shared store minds.
 func (d *draft) finishStore() {
 	node, ok := d.store.(*store.Node)
-	if !ok || node == nil || d.child {
+	if !ok || d.child {
 		return
 	}
 	for _, o := range node.Overrides() {

@@ -84,9 +84,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.reading = false
 	c.turn.Broadcast()
 	answered := c.closing == AppClosed && c.in.closed && c.in.given >= c.in.judged
+	over := c.limits.CutOff
 	c.mu.Unlock()
 	if v != 0 {
 		return 0, c.readEnd(v)
+	}
+	if n > 0 && over != nil && over.Over(c.owner) {
+		return 0, c.readEnd(CutOff) // a process that was paused wakes here first, before any timer of it
 	}
 	if answered {
 		c.end(AppClosed) // the library still gets the answer

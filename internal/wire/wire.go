@@ -27,6 +27,8 @@ type Limits struct {
 	Pong        time.Duration // from a ping without any inbound frame; 0: none
 	Write       time.Duration // for 16 KiB, or the rest, of a write to be taken
 
+	CutOff interface{ Over(Owner) bool } // asked by each Read that has bytes to give: end with CutOff instead; nil: never
+
 	CloseOnRate bool // end with MessageRate instead of delaying
 	Text        bool // text messages are let in
 	Binary      bool // binary messages are let in
@@ -59,6 +61,7 @@ const (
 	Lifetime               // 1001: the time of SetLifetime has come
 	Expired                // 3000: the time of SetExpiry has come
 	DataUnwanted           // 1008: a data frame after UnwantData
+	CutOff                 // 1011: Limits.CutOff said so
 	PeerClosed             // the peer began the closing handshake
 	PeerGone               // end of stream or reset without a close frame: 1006
 	AppClosed              // the library sent its close frame, or closed the connection
