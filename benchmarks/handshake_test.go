@@ -1,6 +1,22 @@
 package benchmarks
 
-import "testing"
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/wssecure/wssecure"
+)
 
 // BenchmarkAdmitted is a handshake with a token seen before, through to the end
 // of its session, beside coder/websocket with the duties of any real server.
@@ -19,4 +35,48 @@ func BenchmarkAdmittedAlone(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	run(b.N)
+}
+
+// BenchmarkAdmittedTLS is a whole admission over TLS 1.3 with a full handshake,
+// in the server's time on the processors, beside bare coder's. The client is a
+// process of its own, and leaves at once: both sides read until then.
+func BenchmarkAdmittedTLS(b *testing.B) {
+	g, token := newGuard(b, slog.DiscardHandler)
+	ours := g.ConnHandler(func(ctx context.Context, c *wssecure.Conn) error {
+		_, _, err := c.Read(ctx)
+		return err
+	})
+	theirs := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s, err := acceptCoder(w, r); err == nil {
+			_ = s.idle()
+			_ = s.close()
+		}
+	})
+	judge(b, "14 TLS 1.3 admission, server CPU / coder", compareBy(b, cpuTime, dialled(b, theirs, ""), dialled(b, ours, token)).ratio)
+}
+
+// dialled serves h over TLS to a dialler.
+func dialled(b *testing.B, h http.Handler, token string) func(n int) {
+	srv := httptest.NewUnstartedServer(h)
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{certificate(b)}} // httptest's own is of RSA
+	srv.StartTLS()
+	b.Cleanup(srv.Close)
+	client := start(b, "dialler", diallerArguments{To: srv.Listener.Addr().String(), Token: token})
+	return func(n int) {
+		var done int
+		client.ask(b, strconv.Itoa(n), &done)
+	}
+}
+
+func certificate(b *testing.B) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"app.example.com"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -19,9 +19,10 @@ const roleVariable = "WSS_BENCHMARKS_ROLE"
 
 // roles are what a process that was started by another may be.
 var roles = map[string]func(arguments []byte) error{
-	"pump":   runPump,
-	"idlers": runIdlers,
-	"server": runIdleServer,
+	"pump":    runPump,
+	"dialler": runDialler,
+	"idlers":  runIdlers,
+	"server":  runIdleServer,
 }
 
 // playRole runs what the process was started for; false for none.
@@ -106,19 +107,25 @@ func dial(from, to, token string, nonce *memNonces) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c, upgrade(c, token, nonce)
+}
+
+// upgrade makes a socket of a connection. It reads not a byte of what is behind
+// the head.
+func upgrade(c net.Conn, token string, nonce *memNonces) error {
 	r := memRequest(token)
 	nonce.set(r)
 	if err := r.Write(c); err != nil {
-		return nil, err
+		return err
 	}
 	var head []byte
 	for one := make([]byte, 1); !strings.HasSuffix(string(head), "\r\n\r\n"); head = append(head, one[0]) {
 		if _, err := c.Read(one); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if !strings.HasPrefix(string(head), "HTTP/1.1 101 ") {
-		return nil, fmt.Errorf("the handshake was answered with %q", head)
+		return fmt.Errorf("the handshake was answered with %q", head)
 	}
-	return c, nil
+	return nil
 }

@@ -29,7 +29,17 @@ type cost struct{ ns, allocs, bytes float64 }
 // called once in a benchmark, and is its whole measurement: b.N does not count.
 func compare(b *testing.B, baseline, candidate func(n int)) pair {
 	b.Helper()
-	p := measure(sliceTime, rounds, baseline, candidate)
+	return compareBy(b, wallTime, baseline, candidate)
+}
+
+var began = time.Now()
+
+func wallTime() time.Duration { return time.Since(began) }
+
+// compareBy is compare by another clock, such as cpuTime.
+func compareBy(b *testing.B, clock func() time.Duration, baseline, candidate func(n int)) pair {
+	b.Helper()
+	p := measure(clock, sliceTime, rounds, baseline, candidate)
 	b.ReportAllocs()
 	b.ReportMetric(p.candidate.ns, "ns/op")
 	b.ReportMetric(p.candidate.allocs, "allocs/op")
@@ -42,8 +52,8 @@ func compare(b *testing.B, baseline, candidate func(n int)) pair {
 	return p
 }
 
-func measure(slice time.Duration, rounds int, baseline, candidate func(n int)) pair {
-	sides := [2]side{{run: baseline}, {run: candidate}}
+func measure(clock func() time.Duration, slice time.Duration, rounds int, baseline, candidate func(n int)) pair {
+	sides := [2]side{{run: baseline, clock: clock}, {run: candidate, clock: clock}}
 	for i := range sides {
 		sides[i].calibrate(slice)
 	}
@@ -63,17 +73,18 @@ func measure(slice time.Duration, rounds int, baseline, candidate func(n int)) p
 }
 
 type side struct {
-	run  func(n int)
-	n    int // how often it does its work in a slice
-	seen []cost
+	run   func(n int)
+	clock func() time.Duration
+	n     int // how often it does its work in a slice
+	seen  []cost
 }
 
 // calibrate finds how often the work fits into a slice, and warms it up.
 func (s *side) calibrate(slice time.Duration) {
 	for s.n = 1; ; s.n *= 2 {
-		start := time.Now()
+		start := s.clock()
 		s.run(s.n)
-		if took := time.Since(start); took >= slice/4 {
+		if took := s.clock() - start; took >= slice/4 {
 			s.n = max(1, int(float64(s.n)*float64(slice)/float64(took)))
 			return
 		}
@@ -83,9 +94,9 @@ func (s *side) calibrate(slice time.Duration) {
 func (s *side) measure() {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start := time.Now()
+	start := s.clock()
 	s.run(s.n)
-	took := time.Since(start)
+	took := s.clock() - start
 	runtime.ReadMemStats(&after)
 	n := float64(s.n)
 	s.seen = append(s.seen, cost{

@@ -16,7 +16,7 @@ func TestPairsAlternateAndSwap(t *testing.T) {
 				time.Sleep(time.Duration(n) * each)
 			}
 		}
-		p := measure(100*time.Millisecond, 4, work('b', time.Millisecond), work('c', 3*time.Millisecond))
+		p := measure(wallTime, 100*time.Millisecond, 4, work('b', time.Millisecond), work('c', 3*time.Millisecond))
 		if got := string(order[len(order)-8:]); got != "bccbbccb" {
 			t.Errorf("order %s, want bccbbccb", got)
 		}
