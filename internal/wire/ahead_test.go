@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/wssecure/wssecure/internal/wire"
@@ -49,19 +50,24 @@ func TestReadAhead(t *testing.T) {
 // TestNoReadAheadBetweenFrames: what an idle peer has us hold is the reader's own
 // buffer.
 func TestNoReadAheadBetweenFrames(t *testing.T) {
-	for _, packets := range [][][]byte{
-		{masked(fin|opText, []byte("whole"))},
-		{masked(opText, []byte("a fragment"))},
-		{masked(fin|opText, make([]byte, 600))[:512], masked(fin|opText, make([]byte, 600))[512:]},
-		{masked(fin|opText, nil)[:1], masked(fin|opText, nil)[1:]},
+	long, empty := masked(fin|opText, make([]byte, 600)), masked(fin|opText, nil)
+	for _, row := range []struct {
+		what    string
+		packets [][]byte
+		asked   []int
+	}{
+		{"a message", [][]byte{masked(fin|opText, []byte("whole"))}, []int{512, 512}},
+		{"a fragment", [][]byte{masked(opText, []byte("not the last"))}, []int{512, 512}},
+		{"a message in two packets", [][]byte{long[:512], long[512:]}, []int{512, 4096, 512}},
+		{"a header in two packets", [][]byte{empty[:1], empty[1:]}, []int{512, 4096, 512}},
 	} {
-		raw := &asking{script: script{packets: packets}}
+		raw := &asking{script: script{packets: row.packets}}
 		s := newSession(raw, nil, open(), nil)
 		_, err := readAll(s.conn, 512)
 		wantEnd(t, err, wire.PeerGone)
 		<-s.done
-		if last := raw.asked[len(raw.asked)-1]; last != 512 {
-			t.Errorf("%d packets: %d bytes were asked for behind them, want 512", len(packets), last)
+		if n := len(row.asked); len(raw.asked) < n || !slices.Equal(raw.asked[:n], row.asked) {
+			t.Errorf("%s: the connection was asked for %d bytes, want %d", row.what, raw.asked, row.asked)
 		}
 	}
 }
