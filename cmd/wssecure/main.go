@@ -45,7 +45,7 @@ func main() {
 	c := &console{
 		out: os.Stdout, err: os.Stderr, env: os.Getenv,
 		terminal: isTerminal(os.Stderr),
-		colour:   isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		colour:   wantsColour(isTerminal(os.Stdout), os.Getenv),
 	}
 	os.Exit(c.run(ctx, os.Args[1:]))
 }
@@ -77,6 +77,11 @@ func (c *console) run(ctx context.Context, args []string) int {
 func (c *console) fault(format string, args ...any) int {
 	fmt.Fprintf(c.err, "wssecure: "+format+"\n", args...)
 	return exitCannot
+}
+
+// wantsColour follows no-color.org: any value of NO_COLOR is a no.
+func wantsColour(terminal bool, env func(string) string) bool {
+	return terminal && env("NO_COLOR") == "" && env("TERM") != "dumb"
 }
 
 func isTerminal(f *os.File) bool {

@@ -10,9 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/wssecure/wssecure/cmd/wssecure/internal/endpoint"
 	"github.com/wssecure/wssecure/cmd/wssecure/internal/testbed"
 	"github.com/wssecure/wssecure/cmd/wssecure/internal/tlsscan"
+	"github.com/wssecure/wssecure/internal/attack"
 )
 
 // A real TLS stack must read each hello as it is meant.
@@ -176,6 +179,24 @@ func TestChecksAreWhole(t *testing.T) {
 	for _, c := range tlsscan.Checks() {
 		if c.ID == "" || c.Title == "" || c.Why == "" || c.Fix == "" || c.Option == "" || c.Group == "" || len(c.Refs) == 0 || c.Run == nil {
 			t.Errorf("%+v", c.Rule)
+		}
+	}
+}
+
+// Silence is no refusal: a scan that took it for one would call a slow server sound.
+func TestSilenceDecidesNothing(t *testing.T) {
+	addr := testbed.Listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	u, err := endpoint.Parse("wss://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &endpoint.Endpoint{URL: u, TLS: &tls.ConnectionState{}, Timeout: 20 * time.Millisecond, Pace: endpoint.NewPace(1, 1000, 100)}
+	for _, c := range tlsscan.Checks() {
+		if c.Group != "tls" || c.ID == "tls-1-3-missing" { // known from the first handshake
+			continue
+		}
+		if v := c.Run(t.Context(), e); v.State != attack.Unclear {
+			t.Errorf("%s: %v, %s", c.ID, v.State, v.Got)
 		}
 	}
 }
