@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"math/big"
@@ -102,11 +103,13 @@ func Serve(tb testing.TB, srv *http.Server) string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		serve := srv.Serve
 		if srv.TLSConfig != nil {
-			srv.ServeTLS(l, "", "")
-			return
+			serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
 		}
-		srv.Serve(l)
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+			tb.Errorf("testbed: %v", err)
+		}
 	}()
 	tb.Cleanup(func() {
 		srv.Close()

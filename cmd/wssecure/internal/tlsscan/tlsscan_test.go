@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -197,6 +198,37 @@ func TestSilenceDecidesNothing(t *testing.T) {
 		}
 		if v := c.Run(t.Context(), e); v.State != attack.Unclear {
 			t.Errorf("%s: %v, %s", c.ID, v.State, v.Got)
+		}
+	}
+}
+
+// A finding names all that was taken: whoever mends the first only would be back tomorrow.
+func TestEverySuiteOfAClassIsNamed(t *testing.T) {
+	addr := testbed.Serve(t, &http.Server{TLSConfig: &tls.Config{
+		Certificates: []tls.Certificate{testbed.NewAuthority(t).Issue(nil)}, MaxVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256},
+	}})
+	u, err := endpoint.Parse("wss://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &endpoint.Endpoint{URL: u, TLS: &tls.ConnectionState{Version: tls.VersionTLS12}, Timeout: time.Second, Pace: endpoint.NewPace(1, 1000, 100)}
+	for _, c := range tlsscan.Checks() {
+		v := attack.Verdict{}
+		switch c.ID {
+		case "tls-cbc":
+			v = c.Run(t.Context(), e)
+			if v.State != attack.Broken || strings.Count(v.Got, "CBC") != 3 || strings.Count(v.Got, ",") != 2 {
+				t.Errorf("%s: %v, %s", c.ID, v.State, v.Got)
+			}
+		case "tls-rc4", "tls-null", "tls-anonymous", "tls-export", "tls-3des", "tls-rsa-kex", "tls-dhe-short", "tls-ssl3", "tls-1-0", "tls-1-1", "tls-group-weak", "tls-compression", "tls-renegotiation":
+			if v = c.Run(t.Context(), e); v.State != attack.Held {
+				t.Errorf("%s: %v, %s%s", c.ID, v.State, v.Got, v.Detail)
+			}
+		case "tls-1-3-missing", "tls-hybrid-missing":
+			if v = c.Run(t.Context(), e); v.State != attack.Broken {
+				t.Errorf("%s: %v, %s", c.ID, v.State, v.Got)
+			}
 		}
 	}
 }
