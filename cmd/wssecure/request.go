@@ -58,6 +58,9 @@ func (q *request) limits() error {
 	if o.Timeout < 100*time.Millisecond || o.Timeout > time.Minute {
 		faults = append(faults, fmt.Errorf("--timeout: %v; write 100ms to 1m", o.Timeout))
 	}
+	if o.Patience < 0 || o.Patience > 10*time.Minute {
+		faults = append(faults, fmt.Errorf("--patience: %v; write 0s to 10m", o.Patience))
+	}
 	if o.MaxTime < time.Second || o.MaxTime > time.Hour {
 		faults = append(faults, fmt.Errorf("--max-time: %v; write 1s to 1h", o.MaxTime))
 	}

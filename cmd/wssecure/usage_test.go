@@ -40,6 +40,7 @@ func TestMistakesOfUse(t *testing.T) {
 		{[]string{"scan", "--count", "-1", "wss://x/"}, "--count: -1"},
 		{[]string{"scan", "--conns", "100000", "wss://x/"}, "--conns"},
 		{[]string{"scan", "--timeout", "0s", "wss://x/"}, "--timeout"},
+		{[]string{"scan", "--patience", "-1s", "wss://x/"}, "--patience"},
 		{[]string{"scan", "--max-time", "0s", "wss://x/"}, "--max-time"},
 		{[]string{"scan", "--plain-port", "http", "wss://x/"}, "--plain-port"},
 		{[]string{"scan", "--origin", "app.example.com", "wss://x/"}, "--origin"},

@@ -35,7 +35,9 @@ type Options struct {
 	Connect string // host:port to dial in place of the URL's
 	Plain   string // port without TLS beside the target's
 
-	Active  bool
+	Active   bool
+	Patience time.Duration // for which the endpoint lets a peer stall; zero as the attacks that wait say
+
 	Timeout time.Duration // of one step
 	MaxTime time.Duration // of one target
 	Conns   int           // open at once
@@ -145,8 +147,8 @@ func (s *scan) target() *attack.Target {
 		URL: s.end.URL.Raw(), Addr: s.options.Connect, TLS: s.tls(),
 		Origin: s.options.Origin, Subprotocols: s.options.Subprotocols, Place: s.options.Place,
 		Lines:  []string{"User-Agent: " + s.end.Agent},
-		Active: s.options.Active,
-		Pace:   attack.Pace{Conns: s.options.Conns, PerSecond: s.options.Rate},
+		Active: s.options.Active, Patience: s.options.Patience,
+		Pace: attack.Pace{Conns: s.options.Conns, PerSecond: s.options.Rate},
 	}
 	switch {
 	case s.options.Token == "":
