@@ -13,14 +13,20 @@ import (
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
-// handled is a server without a guard, over plaintext, and without the timeouts of Harden.
+// handled is a server without a guard, over plaintext, and without the timeouts of Harden. It knows its Origin.
 func handled(handler http.HandlerFunc) func(*testing.T) *catalogue.Target {
 	return func(t *testing.T) *catalogue.Target {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv := &http.Server{Handler: handler}
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Origin") != wssecuretest.Origin {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			handler(w, r)
+		})}
 		served := make(chan struct{})
 		go func() {
 			defer close(served)

@@ -54,6 +54,7 @@ func TestEveryAttackFindsItsMutant(t *testing.T) {
 				if ok, got := target.Admitted(); !ok {
 					t.Fatalf("the mutant refuses an honest handshake: %s", got)
 				}
+				wantOtherwiseSound(t, target, m.catches)
 				catalogue.Run(t.Context(), target, named(t, m.catches), func(r catalogue.Result) {
 					if r.Verdict.State != catalogue.Broken {
 						t.Errorf("%s did not find it: %s %+v", r.Attack.ID, r.Verdict.State, r.Verdict)
@@ -77,6 +78,23 @@ func TestEveryAttackFindsItsMutant(t *testing.T) {
 		fmt.Fprintf(&table, "%-24s | %s\n", a.ID, by)
 	}
 	t.Logf("%d attacks and the mutants that each has found:\n%s", len(all), table.String())
+}
+
+// wantOtherwiseSound asks one attack of each group that has little to do with those that the mutant is for: a server on
+// which anything works proves nothing.
+func wantOtherwiseSound(t *testing.T, target *catalogue.Target, catches []string) {
+	own := map[string]bool{}
+	for _, a := range named(t, catches) {
+		own[a.Group] = true
+	}
+	for _, a := range named(t, []string{"origin-foreign", "token-none", "frame-rsv2"}) {
+		if own[a.Group] {
+			continue
+		}
+		if v := a.Try(t.Context(), target); v.State == catalogue.Broken {
+			t.Errorf("the mutant is no sound server otherwise: %s finds %+v", a.ID, v)
+		}
+	}
 }
 
 func named(t *testing.T, ids []string) []catalogue.Attack {
