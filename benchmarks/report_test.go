@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +46,7 @@ swapped each round: the median of the rounds. A target counts as missed when eve
 	if versions := peerVersions(); len(versions) > 0 {
 		fmt.Fprintf(&b, "Beside: %s.\n\n", strings.Join(versions, ", "))
 	}
+	var missed []why
 	b.WriteString("| figure | unit | goal | seen | verdict |\n|---|---|---|---|---|\n")
 	figures.Lock()
 	defer figures.Unlock()
@@ -60,6 +60,9 @@ swapped each round: the median of the rounds. A target counts as missed when eve
 			}
 			if !slices.ContainsFunc(seen, func(v float64) bool { return !t.missed(v) }) {
 				verdict = "**missed**"
+				if t.why != "" && !slices.Contains(missed, t.why) {
+					missed = append(missed, t.why)
+				}
 			}
 		}
 		var all []string
@@ -67,6 +70,12 @@ swapped each round: the median of the rounds. A target counts as missed when eve
 			all = append(all, number(v))
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", name, figures.unit[name], goal, strings.Join(all, ", "), verdict)
+	}
+	if len(missed) > 0 {
+		b.WriteString("\nWhat the missed ones are spent on, by profile:\n")
+	}
+	for _, w := range missed {
+		fmt.Fprintf(&b, "\n- %s%s\n", strings.ToUpper(string(w[:1])), w[1:])
 	}
 	return b.String()
 }
@@ -111,14 +120,16 @@ func processor() string {
 	return "an unknown processor"
 }
 
+// peerVersions are what go.mod pins: a test binary knows no versions.
 func peerVersions() (all []string) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
+	text, err := os.ReadFile("go.mod")
+	if err != nil {
 		return nil
 	}
-	for _, d := range info.Deps {
-		if !strings.Contains(d.Path, "wssecure") && strings.Contains(d.Path, "/") {
-			all = append(all, strings.TrimPrefix(d.Path, "github.com/")+" "+d.Version)
+	for line := range strings.Lines(string(text)) {
+		path, version, ok := strings.Cut(strings.TrimSpace(line), " v")
+		if ok && strings.Contains(path, "/") && !strings.Contains(version, "//") && !strings.Contains(path, "wssecure") {
+			all = append(all, strings.TrimPrefix(path, "github.com/")+" "+version)
 		}
 	}
 	return all
