@@ -42,7 +42,7 @@ Written by ` + "`make bench`" + `, not by hand. Each ratio is of two sides that 
 swapped each round: the median of the rounds. A target counts as missed when every run is 5 % beyond it. Absolute figures are this machine's, on that day.
 
 `)
-	fmt.Fprintf(&b, "%s, %s, %s/%s, %d cores of %s.\n\n", time.Now().UTC().Format("2 January 2006"), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor())
+	fmt.Fprintf(&b, "%s, %s, %s/%s, %d cores of %s%s.\n\n", time.Now().UTC().Format("2 January 2006"), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor(), load())
 	if versions := peerVersions(); len(versions) > 0 {
 		fmt.Fprintf(&b, "Beside: %s.\n\n", strings.Join(versions, ", "))
 	}
@@ -118,6 +118,15 @@ func processor() string {
 		}
 	}
 	return "an unknown processor"
+}
+
+// load tells how busy the machine was, with these benchmarks and all else.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if fields := strings.Fields(string(text)); err == nil && len(fields) > 2 {
+		return ", load average " + fields[2] + " over the last 15 minutes"
+	}
+	return ""
 }
 
 // peerVersions are what go.mod pins: a test binary knows no versions.
