@@ -61,6 +61,9 @@ func originAttacks() []Attack {
 		origin("origin-backslash", "a foreign host behind a backslash", High, "ATTACKS C8", func(o site) string { return o.scheme + "://" + o.host + o.port + `\@evil.example` }),
 		origin("origin-percent", "the good host, a percent-encoded NUL, a foreign one", High, "ATTACKS C7", func(o site) string { return o.scheme + "://" + o.host + "%00.evil.example" }),
 		origin("origin-unicode", "a letter of the good host from another script", Medium, "ATTACKS C7", func(o site) string {
+			if o.host == "" {
+				return ""
+			}
 			return o.scheme + "://\u0430" + o.host[1:] + o.port
 		}),
 		origin("origin-list", "the good Origin and a foreign one in one line", Medium, "ATTACKS C8", func(o site) string {

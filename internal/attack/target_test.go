@@ -161,6 +161,34 @@ func TestVerdictsShowNoTokenAndNoControls(t *testing.T) {
 	}
 }
 
+// Whatever Origin and token are good, no attack trips over them.
+func TestOddOriginsAndTokens(t *testing.T) {
+	for _, origin := range []string{"null", "chrome-extension://abc", "https://[::1]:8443", "http://localhost:3000", "capacitor://localhost", "https://a", "%zz"} {
+		for _, token := range []string{"", "..", "a.b.c", "e30.e30.", "bnVsbA.W10.x", "opaque"} {
+			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Origin") == origin && r.Header.Get("Sec-WebSocket-Version") == "13" {
+					admit(w, r)
+					return
+				}
+				w.WriteHeader(403)
+			})
+			target.Origin = origin
+			target.Token = func() string { return token }
+			target.Sign = func(header, payload []byte) (string, error) { return "x.y.z", nil }
+			target.PublicKeys = [][]byte{nil}
+			prepared(t, target)
+			for _, a := range attack.All() {
+				if a.Active || a.ID == "body-withheld-refused" {
+					continue
+				}
+				if v := a.Try(t.Context(), target); strings.Contains(v.Detail, "the attack itself failed") {
+					t.Errorf("Origin %q, token %q, %s: %s", origin, token, a.ID, v.Detail)
+				}
+			}
+		}
+	}
+}
+
 func TestWhatIsMissingIsLeftAndNamed(t *testing.T) {
 	target := prepared(t, served(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) }))
 	for id, want := range map[string]string{
