@@ -4,6 +4,7 @@ package finding
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/wssecure/wssecure/internal/attack"
 )
@@ -56,11 +57,13 @@ func Left(detail string) Verdict { return Verdict{State: attack.Left, Detail: de
 // Unclear says why nothing can be said.
 func Unclear(detail string) Verdict { return Verdict{State: attack.Unclear, Detail: detail} }
 
-// OfAttack is the Rule behind an attack of the catalogue.
+// OfAttack is the Rule behind an attack of the catalogue. Rows of the project's own list of attacks mean nothing to a
+// reader of a report.
 func OfAttack(a attack.Attack) Rule {
+	ours := func(ref string) bool { return strings.HasPrefix(ref, "ATTACKS ") }
 	return Rule{
 		ID: a.ID, Group: a.Group, Title: a.Title, Why: a.Why, Fix: a.Fix, Option: a.Option,
-		Refs: a.Refs, Severity: a.Severity, Active: a.Active,
+		Refs: slices.DeleteFunc(slices.Clone(a.Refs), ours), Severity: a.Severity, Active: a.Active,
 	}
 }
 

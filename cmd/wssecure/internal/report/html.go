@@ -26,8 +26,10 @@ var document = template.Must(template.New("report").Funcs(template.FuncMap{
 	"clock": func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	"tenth": func(d time.Duration) string { return d.Round(100 * time.Millisecond).String() },
 	"state": inState,
-	"dict":  dict,
-	"mark":  func(g finding.Grade) string { return strings.ToLower(strings.TrimSuffix(string(g), "+")) },
+
+	"clusters": clusters,
+	"dict":     dict,
+	"mark":     func(g finding.Grade) string { return strings.ToLower(strings.TrimSuffix(string(g), "+")) },
 }).Parse(markup))
 
 // dict hands several values to a template of a part.

@@ -82,6 +82,42 @@ func (t *Target) Found() bool {
 	})
 }
 
+// A cluster is findings that one fix closes: thirty ways round one check are one thing to mend.
+type cluster []finding.Finding
+
+// clusters are the findings of what is broken, the gravest cluster first.
+func clusters(all []finding.Finding) []cluster {
+	type cause struct{ group, why, fix, option string }
+	var list []cluster
+	at := map[cause]int{}
+	for _, f := range all {
+		if f.State != attack.Broken {
+			continue
+		}
+		c := cause{f.Group, f.Why, f.Fix, f.Option}
+		i, known := at[c]
+		if !known {
+			i = len(list)
+			at[c], list = i, append(list, nil)
+		}
+		list[i] = append(list[i], f)
+	}
+	return list
+}
+
+// Refs are those of all its findings, each once.
+func (c cluster) Refs() []string {
+	var refs []string
+	for _, f := range c {
+		for _, r := range f.Refs {
+			if !slices.Contains(refs, r) {
+				refs = append(refs, r)
+			}
+		}
+	}
+	return refs
+}
+
 // Formats by the name that the user gives.
 var formats = map[string]func(w io.Writer, r *Report, colour bool) error{
 	"text":  writeText,

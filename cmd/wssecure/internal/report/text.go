@@ -97,10 +97,8 @@ func (p *page) target(t Target) {
 	for _, n := range t.Notes {
 		p.line("  %s", p.style(yellow, n))
 	}
-	for _, f := range t.Findings {
-		if f.State == attack.Broken {
-			p.finding(f)
-		}
+	for _, c := range clusters(t.Findings) {
+		p.cluster(c)
 	}
 	p.others(t, attack.Unclear, "could not be decided", true)
 	p.others(t, attack.Left, "not tried", false)
@@ -122,16 +120,24 @@ func present(all ...string) []string {
 	return some
 }
 
-func (p *page) finding(f finding.Finding) {
+// cluster is what was tried, line by line, and then what closes all of it.
+func (p *page) cluster(c cluster) {
 	p.line("")
-	p.line("  %s %s  %s", p.style(severityStyle(f.Severity), fmt.Sprintf("%-8s", strings.ToUpper(f.Severity.String()))), p.style(bold, f.ID), f.Title)
-	for _, field := range []struct{ name, text string }{
-		{"sent", f.Sent}, {"got", f.Got}, {"detail", f.Detail}, {"why", f.Why}, {"fix", f.Fix}, {"wssecure", f.Option},
-		{"see", strings.Join(f.Refs, ", ")},
-	} {
-		if field.text != "" {
-			p.block(fmt.Sprintf("           %-9s", field.name), field.text)
-		}
+	for _, f := range c {
+		p.line("  %s %s  %s", p.style(severityStyle(f.Severity), fmt.Sprintf("%-8s", strings.ToUpper(f.Severity.String()))), p.style(bold, f.ID), f.Title)
+		p.field("sent", f.Sent)
+		p.field("got", f.Got)
+		p.field("detail", f.Detail)
+	}
+	p.field("why", c[0].Why)
+	p.field("fix", c[0].Fix)
+	p.field("wssecure", c[0].Option)
+	p.field("see", strings.Join(c.Refs(), ", "))
+}
+
+func (p *page) field(name, text string) {
+	if text != "" {
+		p.block(fmt.Sprintf("           %-9s", name), text)
 	}
 }
 
