@@ -46,9 +46,54 @@ func suiteNames(ids []uint16) string {
 	return strings.Join(names, ", ")
 }
 
-// suiteName is IANA's, where Go knows it.
+// namesBeyondGo are IANA's, of the suites that servers still have and Go never had.
+var namesBeyondGo = map[uint16]string{
+	0x0001: "TLS_RSA_WITH_NULL_MD5",
+	0x0002: "TLS_RSA_WITH_NULL_SHA",
+	0x003b: "TLS_RSA_WITH_NULL_SHA256",
+	0xc006: "TLS_ECDHE_ECDSA_WITH_NULL_SHA",
+	0xc010: "TLS_ECDHE_RSA_WITH_NULL_SHA",
+	0x0018: "TLS_DH_anon_WITH_RC4_128_MD5",
+	0x001b: "TLS_DH_anon_WITH_3DES_EDE_CBC_SHA",
+	0x0034: "TLS_DH_anon_WITH_AES_128_CBC_SHA",
+	0x003a: "TLS_DH_anon_WITH_AES_256_CBC_SHA",
+	0x006c: "TLS_DH_anon_WITH_AES_128_CBC_SHA256",
+	0x006d: "TLS_DH_anon_WITH_AES_256_CBC_SHA256",
+	0x00a6: "TLS_DH_anon_WITH_AES_128_GCM_SHA256",
+	0x00a7: "TLS_DH_anon_WITH_AES_256_GCM_SHA384",
+	0xc015: "TLS_ECDH_anon_WITH_NULL_SHA",
+	0xc016: "TLS_ECDH_anon_WITH_RC4_128_SHA",
+	0xc017: "TLS_ECDH_anon_WITH_3DES_EDE_CBC_SHA",
+	0xc018: "TLS_ECDH_anon_WITH_AES_128_CBC_SHA",
+	0xc019: "TLS_ECDH_anon_WITH_AES_256_CBC_SHA",
+	0x0003: "TLS_RSA_EXPORT_WITH_RC4_40_MD5",
+	0x0008: "TLS_RSA_EXPORT_WITH_DES40_CBC_SHA",
+	0x0014: "TLS_DHE_RSA_EXPORT_WITH_DES40_CBC_SHA",
+	0x0004: "TLS_RSA_WITH_RC4_128_MD5",
+	0x0009: "TLS_RSA_WITH_DES_CBC_SHA",
+	0x0016: "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA",
+	0xc008: "TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA",
+	0x0033: "TLS_DHE_RSA_WITH_AES_128_CBC_SHA",
+	0x0039: "TLS_DHE_RSA_WITH_AES_256_CBC_SHA",
+	0x0067: "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256",
+	0x006b: "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256",
+	0x009e: "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256",
+	0x009f: "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384",
+	0x003d: "TLS_RSA_WITH_AES_256_CBC_SHA256",
+	0x0041: "TLS_RSA_WITH_CAMELLIA_128_CBC_SHA",
+	0x0084: "TLS_RSA_WITH_CAMELLIA_256_CBC_SHA",
+	0x0045: "TLS_DHE_RSA_WITH_CAMELLIA_128_CBC_SHA",
+	0x0088: "TLS_DHE_RSA_WITH_CAMELLIA_256_CBC_SHA",
+	0xc024: "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384",
+	0xc028: "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384",
+}
+
+// suiteName is IANA's where it is known here, and the number otherwise.
 func suiteName(id uint16) string {
 	if name := tls.CipherSuiteName(id); !strings.HasPrefix(name, "0x") {
+		return name
+	}
+	if name, ok := namesBeyondGo[id]; ok {
 		return name
 	}
 	return fmt.Sprintf("suite 0x%04x", id)
