@@ -368,3 +368,51 @@ func TestSetStoreMistakes(t *testing.T) {
 		t.Errorf("With: %v", err)
 	}
 }
+
+// TestAFreshLoginOutlivesAFeedThatIsReadAgain: a revocation that is delivered twice ends nobody who came after it.
+func TestAFreshLoginOutlivesAFeedThatIsReadAgain(t *testing.T) {
+	inFleet(t, 1, func(s *fleet) {
+		x := s.nodes[0]
+		for _, target := range []wssecure.Target{wssecure.Subject(s.issuer.URL, "alice"), wssecure.Everyone()} {
+			if _, err := x.guard.Revoke(context.Background(), target, "left"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		p := listen(x.open(s.issuer.Token("alice")), true)
+		defer leave(p)
+		x.link.Set(storetest.Fault{Err: storetest.ErrFault})
+		time.Sleep(time.Second)
+		x.link.Heal()
+		time.Sleep(5 * time.Second)
+		if n := len(x.of(wssecure.EventClosed)); n > 0 {
+			t.Error("ended by what was revoked before it was there")
+		}
+	})
+}
+
+// TestT15AGuardAsksForItsSessionsAfterAGap: the feed has forgotten the one event that was about them.
+func TestT15AGuardAsksForItsSessionsAfterAGap(t *testing.T) {
+	inFleet(t, 1, func(s *fleet) {
+		x := s.nodes[0]
+		p := listen(x.open(s.issuer.Token("alice")), true)
+		other := listen(x.open(s.issuer.Token("bob")), true)
+		defer leave(other)
+		x.link.Set(storetest.Fault{Err: storetest.ErrFault})
+		time.Sleep(2 * time.Second)
+		for i := range 70_000 {
+			key := store.Session(fmt.Sprint(i))
+			if i == 0 {
+				key = store.Subject(s.issuer.URL, "alice")
+			}
+			s.shared.Do(context.Background(), &store.Mark{Key: key, Kind: store.MarkRevoke})
+		}
+		start := time.Now()
+		x.link.Heal()
+		p.wantEnd(t, start, 3000, "revoked", 0, time.Second)
+		time.Sleep(5 * time.Second)
+		if n := len(x.of(wssecure.EventClosed)); n != 1 {
+			t.Errorf("%d sessions ended", n)
+		}
+	})
+}
