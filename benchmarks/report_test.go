@@ -72,7 +72,7 @@ swapped each round: the median of the rounds. A target counts as missed when eve
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", name, figures.unit[name], goal, strings.Join(all, ", "), verdict)
 	}
 	if len(missed) > 0 {
-		b.WriteString("\nWhat the missed ones are spent on, by profile:\n")
+		b.WriteString("\nWhat the missed ones are spent on, as far as it is known:\n")
 	}
 	for _, w := range missed {
 		fmt.Fprintf(&b, "\n- %s%s\n", strings.ToUpper(string(w[:1])), w[1:])
