@@ -63,7 +63,7 @@ func TestAReconnectReadsTheLastTenSecondsAgain(t *testing.T) {
 func TestABusyFeedIsFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fragile{Memory: store.NewMemory(), slow: 900 * time.Millisecond}
-		x := &clusterNode{Node: newNode(t, f, store.MaxStale(10*time.Second))}
+		x := &clusterNode{Node: newNode(t, f, store.MaxStale(20*time.Second))}
 		x.follow()
 		for range 5 {
 			f.Do(ctx, &store.Mark{Key: user, Kind: store.MarkRevoke}) // a head start
