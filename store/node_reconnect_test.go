@@ -47,8 +47,12 @@ func TestAReconnectReadsTheLastTenSecondsAgain(t *testing.T) {
 		f.Do(ctx, &store.Mark{Key: user, Kind: store.MarkRevoke})
 		marked := uint64(time.Now().UnixMilli())
 		time.Sleep(20 * time.Second)
+		f.mu.Lock()
 		f.cut()
+		f.mu.Unlock()
 		time.Sleep(time.Second)
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if len(f.from) != 2 || f.from[0] != (store.Cursor{}) || f.from[1] != (store.Cursor{Milli: marked - 10_000}) {
 			t.Errorf("read from %v, marked at %d", f.from, marked)
 		}
