@@ -3,6 +3,7 @@ package wssecure
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -97,6 +98,9 @@ func (s *Session) renew(ctx context.Context, text string) error {
 		if err := a.askLimits(); err != nil {
 			return err
 		}
+		if err := s.holdLonger(ctx, a.limits.Lifetime, a.identity.IssuedAt); err != nil {
+			return err
+		}
 		if s.become(old, a.identity, a.limits) {
 			return s.confirm(ctx, a.identity, old, limits)
 		}
@@ -188,6 +192,43 @@ func (s *Session) askRenewal(ctx context.Context, held ...holding) error {
 		return unavailable(err)
 	case slices.Contains(said, store.Banned):
 		return &Rejection{Reason: ReasonBanned}
+	}
+	return nil
+}
+
+// holdLonger asks for the session's leases again when it may now live for longer
+// than they are held: a place that lapses under an open session is given twice.
+func (s *Session) holdLonger(ctx context.Context, life time.Duration, issued time.Time) error {
+	if life <= s.limits.Load().Lifetime {
+		return nil
+	}
+	s.mu.Lock()
+	held := slices.Clone(s.leases)
+	s.mu.Unlock()
+	asked, ops := make([]store.Admit, len(held)), make([]store.Op, len(held))
+	for i, l := range held {
+		// The cap is not asked: the place is the session's already.
+		asked[i] = store.Admit{Key: l.Key, Cap: math.MaxInt32, Node: l.Node, Conn: l.Conn, Hold: life, IssuedAt: issued}
+		ops[i] = &asked[i]
+	}
+	err := s.core.store.Do(ctx, ops...)
+	if s.isDiscarded() { // its end may have come first, and has given back what is now taken again
+		for i := range held {
+			s.core.quietly(&held[i])
+		}
+	}
+	if err != nil {
+		return unavailable(err) // it may still write its answers
+	}
+	for i := range asked {
+		switch refused := asked[i].Verdict.Refused; {
+		case asked[i].Err != nil:
+			return unavailable(asked[i].Err)
+		case refused == store.Revoked:
+			return &tellsAgainst{&Rejection{Reason: ReasonRevoked}}
+		case refused != store.None:
+			return &Rejection{Reason: ReasonBanned}
+		}
 	}
 	return nil
 }
