@@ -21,7 +21,7 @@ func (b *batch) fallBackOne(x *ask, why error) {
 	switch o := x.op.(type) {
 	case *Admit:
 		n.decide(o, x.q, b.now, why)
-		if o.Cap > 0 && x.to != nil && (o.Err != nil || o.Verdict.Refused != None) {
+		if o.Cap > 0 && x.to != nil && (o.Err != nil || o.Verdict.Refused != None) && !n.held.has(leaseName{o.Key, o.Conn}) {
 			// It may have been taken there, and nobody here has it.
 			n.backlog.add(backlogKey{key: o.Key}, &Release{Key: o.Key, Node: n.wire(o.Node), Conn: o.Conn})
 		}
