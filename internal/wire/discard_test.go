@@ -63,3 +63,31 @@ func TestAnswerBehindALargeMessage(t *testing.T) {
 		}
 	})
 }
+
+// A library that reads on behind the peer's close frame gets nothing more, and
+// must not be made to take in all that the peer can send until its answer is due.
+func TestFloodBehindThePeersClose(t *testing.T) {
+	for name, closes := range map[string]bool{"W-13 W-16 delayed": false, "W-14 W-16 with CloseOnRate": true} {
+		t.Run(name, func(t *testing.T) {
+			l := open()
+			l.Bytes = wire.Rate{N: 1 << 20, Per: time.Second, Burst: 4 << 20}
+			l.CloseOnRate = closes
+			bubble(t, l, func(t *testing.T, s *session, peer net.Conn) {
+				arrivals(peer)
+				go readAll(s.conn, 4096)
+				n, err := peer.Write(masked(fin|opClose, closing(1000, "")))
+				for b := make([]byte, 64<<10); err == nil && n < 64<<20; {
+					var k int
+					k, err = peer.Write(b)
+					n += k
+				}
+				if most := (4 + 5 + 2) << 20; n > most { // burst, five seconds, the second of grace
+					t.Errorf("%d bytes are taken in, want %d at most", n, most)
+				}
+				if v := s.violation(); v != wire.PeerClosed {
+					t.Errorf("ended by violation %d, want the peer's close", v)
+				}
+			})
+		})
+	}
+}

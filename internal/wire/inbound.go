@@ -236,7 +236,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 	if owed := in.owed; owed > 0 {
 		in.owed = 0
 		c.counters.InBytes += int64(owed)
-		if !c.finishing && !in.closed && !c.passing {
+		if !c.finishing && !c.passing {
 			c.charge(&in.bytes, c.limits.Bytes, owed)
 		}
 	}
@@ -265,12 +265,13 @@ func (c *Conn) readTime() time.Duration {
 	return c.in.now
 }
 
-// charge spends n of a rate that delays, and tells whether it was there.
+// charge spends n of a rate that delays, and tells whether it was there. Behind the
+// peer's close frame nothing is a violation any more, but a flood is still slowed.
 func (c *Conn) charge(b *budget, r Rate, n int) bool {
 	if b.spend(n) {
 		return true
 	}
-	switch wait := b.draw(r, c.start.Add(c.readTime()), n, c.limits.CloseOnRate); {
+	switch wait := b.draw(r, c.start.Add(c.readTime()), n, c.limits.CloseOnRate && !c.in.closed); {
 	case wait == over:
 		c.in.found = MessageRate
 		return false
