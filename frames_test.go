@@ -176,6 +176,19 @@ func TestCompression(t *testing.T) {
 		c.SendFrame(part(probe.Continuation, true, string(bomb[1000:])))
 		wantEnded(t, s, c, got, 1009, wssecure.ReasonMessageSize)
 	})
+	// Each part is within all bounds, and none inflates to anything.
+	t.Run("W7 blocks that inflate to nothing", func(t *testing.T) {
+		c := deflated(t, s)
+		empty := bytes.Repeat([]byte{0, 0, 0, 0xFF, 0xFF}, 200) // stored blocks of no bytes
+		first := compressed(probe.Binary, empty)
+		first.FIN = false
+		frames := []probe.Frame{first}
+		for range 70 {
+			frames = append(frames, part(probe.Continuation, false, string(empty)))
+		}
+		send(t, c, frames...)
+		wantEnded(t, s, c, got, 1009, wssecure.ReasonMessageSize)
+	})
 	t.Run("L-14 compressed text is checked inflated", func(t *testing.T) {
 		c := deflated(t, s)
 		send(t, c, compressed(probe.Text, deflate([]byte("a\xffb"))))
