@@ -15,8 +15,9 @@ import (
 // as good as empty, so nothing has to be swept.
 //
 // A key may sit in any of the eight cells of two cache lines. When all eight are taken by buckets not yet full, the one
-// nearest to full is forgotten: a newcomer displaces another newcomer, never the client far over its limit. Evictions
-// counts these. Forgetting fails open for that one client; a cap on the total has to stand behind it.
+// nearest to full moves to its own other line, and is forgotten when that has no room: a newcomer displaces another
+// newcomer, never the client far over its limit. Evictions counts the forgotten. Forgetting fails open for that one
+// client; a cap on the total has to stand behind it.
 //
 // Charging is one compare-and-swap on the cell; a refused Take only reads, so that a flood moves no cache line. Only a
 // key's first charge takes a lock, which keeps a key from being entered twice.
@@ -192,9 +193,13 @@ func (c *Cells) find(h uint64) (*cell, uint64) {
 	for {
 		x := c.look(first, h)
 		if x == nil {
-			if x = c.look(second, h); x == nil {
-				return nil, 0
-			}
+			x = c.look(second, h)
+		}
+		if x == nil {
+			x = c.look(first, h) // it may have moved there meanwhile
+		}
+		if x == nil {
+			return nil, 0
 		}
 		s := x.state.Load()
 		if s&stateLocked == 0 && x.print.Load() == h {
@@ -237,13 +242,30 @@ func (c *Cells) enter(h uint64, next, t int64) bool {
 		}
 		if x.print.Load() == 0 {
 			c.used.Add(1)
-		} else if arrival(s) > t {
+		} else if arrival(s) > t && !c.move(x, s, t) {
 			c.evicted.Add(1)
 		}
 		x.print.Store(h)
 		x.state.Store(pack(next, s+1<<1))
 		return true
 	}
+}
+
+// move copies the bucket of x, which is locked and was in state s, to a free cell of its own two lines. It waits for
+// nobody, so that two who move hold up neither each other nor those who look.
+func (c *Cells) move(x *cell, s uint64, t int64) bool {
+	h := x.print.Load()
+	first, second := c.places(h)
+	free, was := victim(c.line(first), c.line(second), t)
+	if free == nil || arrival(was) > t || !free.state.CompareAndSwap(was, was|stateLocked) {
+		return false
+	}
+	if free.print.Load() == 0 {
+		c.used.Add(1)
+	}
+	free.print.Store(h)
+	free.state.Store(pack(arrival(s), was+1<<1))
+	return true
 }
 
 func (c *Cells) line(at uint64) *line {

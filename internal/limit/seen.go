@@ -29,7 +29,7 @@ type seenSlot struct {
 	older, newer uint32
 }
 
-// NewSeen returns a table for n values. Its memory grows with use up to about 90 bytes a value.
+// NewSeen returns a table for n values. Its memory grows with use up to about 105 bytes a value.
 func NewSeen(n int) *Seen {
 	return &Seen{
 		base:  time.Now(),
