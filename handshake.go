@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/origin"
@@ -81,11 +82,11 @@ type attempt struct {
 	late         bool // the token may come later
 	decidedHere  bool // something of it, while the shared store was away
 	pageAdmitted bool // its Origin is there and was not refused
+	lent         bool // to a function of the application
 	charged      bool // its address, for this handshake
 	reserved     bool // holds a place of the process
 	switched     bool // the connection is the session's
 	retryAfter   time.Duration
-	retryValue   [1]string // of the header
 	body         [320]byte // of the answer
 
 	originTrust originTrust
@@ -95,6 +96,26 @@ type attempt struct {
 	status      int       // in place of the reason's own
 	hint        string
 	forgedAgain bool // this very token failed within the last minute
+}
+
+// attempts are those of refused handshakes, empty: a flood of them makes no
+// garbage.
+var attempts = sync.Pool{New: func() any { return new(attempt) }}
+
+// free gives a refused attempt back, unless somebody else may still hold it: a
+// function of the application that was called, or a session.
+func (a *attempt) free() {
+	if a.lent || a.public != nil || a.session != nil {
+		return
+	}
+	*a = attempt{}
+	attempts.Put(a)
+}
+
+// bounded is the core's, for functions that may see the attempt.
+func (a *attempt) bounded(ctx context.Context, limit time.Duration, n *calls, fn func(context.Context) error) error {
+	a.lent = true
+	return a.core.bounded(ctx, limit, n, fn)
 }
 
 // finding is what the operator is told of a refusal.

@@ -182,7 +182,7 @@ func (a *attempt) refuseLogout(rejection *Rejection) {
 	switch {
 	case rejection.Reason == ReasonUnavailable:
 		a.status, body = http.StatusServiceUnavailable, bodyTemporarilyGone
-		h[headerRetryAfter] = []string{retryAfter(rejection.RetryAfter, 0)}
+		h[headerRetryAfter] = retryAfter(rejection.RetryAfter, 0)
 	case a.status == http.StatusMethodNotAllowed:
 		h[headerAllow] = []string{http.MethodPost}
 	case a.status == 0:

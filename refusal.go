@@ -142,8 +142,7 @@ func (a *attempt) statusHeaders(h http.Header, rejection *Rejection) {
 	case rejection.Reason == ReasonVersion:
 		h[headerWSVersion] = valuesVersion13
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable, rejection.Reason == ReasonBanned:
-		a.retryValue[0] = retryAfter(rejection.RetryAfter, a.retryAfter)
-		h[headerRetryAfter] = a.retryValue[:]
+		h[headerRetryAfter] = retryAfter(rejection.RetryAfter, a.retryAfter)
 	default:
 		if text := a.policy.challengeOf(rejection.Reason); text != nil {
 			h[headerAuthenticate] = text
@@ -165,7 +164,7 @@ func makeChallenges(p *policy) map[Reason][]string {
 }
 
 // retryAfter is a positive number of whole seconds, rounded up.
-func retryAfter(stated, left time.Duration) string {
+func retryAfter(stated, left time.Duration) []string {
 	wait := stated
 	if wait <= 0 {
 		wait = left
@@ -173,7 +172,22 @@ func retryAfter(stated, left time.Duration) string {
 	if wait <= 0 {
 		wait = retrySoon()
 	}
-	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
+	n := max(1, int(math.Ceil(wait.Seconds())))
+	if n < len(valuesRetry) {
+		return valuesRetry[n]
+	}
+	return []string{strconv.Itoa(n)}
+}
+
+// valuesRetry are the commonest: the longest first ban is a minute, and so is the
+// time of most rates.
+var valuesRetry = makeRetryValues()
+
+func makeRetryValues() (all [61][]string) {
+	for n := range all {
+		all[n] = []string{strconv.Itoa(n)}
+	}
+	return all
 }
 
 func (a *attempt) writeProblem(r Reason, status int) {

@@ -68,6 +68,9 @@ func isVisible(s string) bool {
 // hasToken reports whether a list header names token, ASCII case ignored.
 func hasToken(lines []string, token string) bool {
 	for _, line := range lines {
+		if equalFold(line, token) {
+			return true
+		}
 		for element := range strings.SplitSeq(line, ",") {
 			if equalFold(strings.Trim(element, " \t"), token) {
 				return true

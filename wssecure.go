@@ -341,9 +341,11 @@ var (
 
 // serveUpgrade judges an upgrade and, when it is admitted, calls switchOver.
 func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver func(*attempt)) {
-	a := g.attempt(w, r)
+	a := attempts.Get().(*attempt)
+	a.core, a.policy, a.w, a.r, a.id, a.started = g.core, g.policy, w, r, newEventID(), time.Now()
 	if err := a.judge(); err != nil {
 		a.reject(err)
+		a.free()
 		return
 	}
 	// A panic of user code leaves nothing behind and goes on to net/http.

@@ -120,6 +120,9 @@ func parseName(s string) (string, error) {
 // isNumber says whether the last label of a name makes the whole an IPv4
 // address in the eyes of a browser (URL Standard, "ends in a number").
 func isNumber(label string) bool {
+	if label != "" && !isDigit(label[0]) {
+		return false // nearly every name: what follows costs more than all the rest
+	}
 	digits := strings.TrimLeft(label, "0123456789")
 	if digits == "" {
 		return true
