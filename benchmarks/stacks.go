@@ -21,12 +21,18 @@ var lots = wssecure.Rate{N: 1_000_000_000, Per: time.Millisecond, Burst: 1_000_0
 // that would hold up a benchmark, and a token that it has not seen yet.
 func newGuard(tb testing.TB, log slog.Handler, more ...wssecure.Option) (*wssecure.Guard, string) {
 	tb.Helper()
-	issuer := wssecuretest.NewIssuer(tb, "https://id.example.com")
+	return guardOf(tb, wssecuretest.NewIssuer(tb, testIssuer), log, append([]wssecure.Option{manyHandshakes}, more...)...)
+}
+
+var manyHandshakes = wssecure.LimitHandshakes(wssecure.ByIP(), lots)
+
+// guardOf is newGuard with the default rate of handshakes, and with an issuer whose keys another side has too.
+func guardOf(tb testing.TB, issuer *wssecuretest.Issuer, log slog.Handler, more ...wssecure.Option) (*wssecure.Guard, string) {
+	tb.Helper()
 	options := append([]wssecure.Option{
 		wssecure.AllowOrigins("https://app.example.com"),
-		wssecure.RequireToken(wssecure.StaticKeys(issuer.JWKS(), "https://id.example.com", wssecuretest.Audience)),
+		wssecure.RequireToken(wssecure.StaticKeys(issuer.JWKS(), issuer.URL, wssecuretest.Audience)),
 		wssecure.InsecureAllowPlaintext("measured without a network"),
-		wssecure.LimitHandshakes(wssecure.ByIP(), lots),
 		wssecure.LimitConns(wssecure.BySubject(), 10_000),
 		wssecure.SetLogger(slog.New(log)),
 	}, more...)
