@@ -2,14 +2,21 @@ package benchmarks
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A client is a process of its own, this test binary again: in one process it
@@ -19,6 +26,10 @@ const roleVariable = "WSS_BENCHMARKS_ROLE"
 
 // roles are what a process that was started by another may be.
 var roles = map[string]func(arguments []byte) error{
+	"flooded": runFloodServer,
+	"flooder": runFlooder,
+	"honest":  runHonest,
+	"knocker": runKnocker,
 	"pump":    runPump,
 	"dialler": runDialler,
 	"idlers":  runIdlers,
@@ -128,4 +139,18 @@ func upgrade(c net.Conn, token string, nonce *memNonces) error {
 		return fmt.Errorf("the handshake was answered with %q", head)
 	}
 	return nil
+}
+
+// newCertificate is self-signed, with the kind of key that most servers have.
+func newCertificate() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"app.example.com"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
