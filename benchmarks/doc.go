@@ -4,5 +4,6 @@
 // Times swing on any machine that has other work, so a ratio is that of a pair
 // whose sides alternate within one run (pair.go). What is exact, such as
 // allocations, bytes and goroutines, is an ordinary test. Everything is a file
-// for its subject: message_test.go, idle_test.go, handshake_test.go.
+// for its subject: message_test.go, idle_test.go, handshake_test.go,
+// limiter_test.go, refuse_test.go, flood_test.go.
 package benchmarks

@@ -2,5 +2,5 @@
 
 package benchmarks
 
-// spilled is how many objects a sync.Pool loses on the way.
+// spilled is how many objects may be made anew, since a sync.Pool lost one.
 const spilled = 0
