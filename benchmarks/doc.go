@@ -5,5 +5,5 @@
 // whose sides alternate within one run (pair.go). What is exact, such as
 // allocations, bytes and goroutines, is an ordinary test. Everything is a file
 // for its subject: message_test.go, idle_test.go, handshake_test.go,
-// limiter_test.go, refuse_test.go, flood_test.go.
+// limiter_test.go, refuse_test.go, flood_test.go, storm_test.go.
 package benchmarks

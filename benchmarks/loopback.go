@@ -33,6 +33,8 @@ var roles = map[string]func(arguments []byte) error{
 	"pump":    runPump,
 	"dialler": runDialler,
 	"idlers":  runIdlers,
+	"storm":   runStorm,
+	"stormed": runStormServer,
 	"server":  runIdleServer,
 }
 

@@ -75,6 +75,8 @@ var targets = []target{
 	{name: "revoking one subject's 50 of 50,000 sockets, the slowest of 20", unit: "ms", goal: 100},
 
 	{name: "14 TLS 1.3 admission, server CPU / coder", unit: "ratio", goal: 1.01, why: whyTLS},
+	{name: "15 reconnect storm, full / coder", unit: "ratio", goal: 0.97, floor: true},
+	{name: "15 reconnect storm, resumed / coder", unit: "ratio", goal: 0.97, floor: true},
 	{name: "16 honest rate under flood with Listener / undisturbed", unit: "ratio", goal: 0.8, floor: true},
 }
 
