@@ -74,15 +74,18 @@ func (t *Target) lacks(a Attack) (Verdict, bool) {
 // recovery is how long a server may need until it serves honest clients again.
 const recovery = 5 * time.Second
 
+// settling is how long the places of sessions that have just been closed may need to come back.
+const settling = time.Second
+
 // survived makes honest handshakes until one ends as the first did.
 func (t *Target) survived(ctx context.Context, v Verdict) Verdict {
 	var a answer
-	for end := time.Now().Add(recovery); time.Now().Before(end); sleep(ctx, 100*time.Millisecond) {
+	for began := time.Now(); time.Since(began) < recovery; sleep(ctx, 250*time.Millisecond) {
 		a = t.ask(ctx, t.Honest())
 		if a.status() == t.honest.status() {
 			return v
 		}
-		if a.putOff() || ctx.Err() != nil {
+		if a.putOff() && (a.response == nil || time.Since(began) > settling) || ctx.Err() != nil {
 			break
 		}
 	}
