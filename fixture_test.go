@@ -141,3 +141,13 @@ func wantRefusalHeaders(t *testing.T, r *probe.Response, hs *probe.Handshake) {
 		}
 	}
 }
+
+// eventually waits for what comes by itself.
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !ok(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not within five seconds")
+		}
+	}
+}

@@ -177,6 +177,17 @@ func (s *timed) note(e wssecure.Event) {
 	s.events = append(s.events, e)
 }
 
+func (s *timed) count(kind wssecure.EventKind) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
 // closed waits until all is still and gives the one closed event.
 func (s *timed) closed(t *testing.T) wssecure.Event {
 	t.Helper()

@@ -91,3 +91,65 @@ func TestServe(t *testing.T) {
 		t.Error("S-40: the server still listens")
 	}
 }
+
+func TestServeUsesTheListenerOnRequest(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		options []wssecure.Option
+		refused uint64
+	}{
+		{"LimitAccepts", []wssecure.Option{scarce}, 1},
+		{"nothing said", nil, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			guard, err := wssecure.New(append(row.options, wssecure.InsecureAllowAnonymous("a test"),
+				wssecure.InsecureAllowPlaintext("a test"), wssecure.AllowOrigins(wssecuretest.Origin))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := freeAddr(t)
+			srv := &http.Server{Addr: addr, Handler: guard.ConnHandler(quiet)}
+			guard.Harden(srv) // Serve does it again
+			ended := make(chan error, 1)
+			go func() { ended <- guard.Serve(t.Context(), srv) }()
+			awaitPort(t, addr, "127.0.0.9")
+			for range few {
+				c := probe.New(dialFrom(t, addr, "127.0.0.1"))
+				if r := sendHandshake(t, c, freshHandshake("")); r.Status != 101 {
+					t.Fatalf("status %d", r.Status)
+				}
+			}
+			if row.refused > 0 {
+				wantReset(t, addr, "127.0.0.1")
+			} else if r := sendHandshake(t, probe.New(dialFrom(t, addr, "127.0.0.1")), freshHandshake("")); r.Status != 101 {
+				t.Errorf("the fourth connection: status %d", r.Status)
+			}
+			wantAccepts(t, guard, 0, row.refused)
+			srv.Close()
+			<-ended
+		})
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// awaitPort waits until a server listens.
+func awaitPort(t *testing.T, addr, from string) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+		if c, err := d.Dial("tcp", addr); err == nil {
+			c.Close()
+			return
+		}
+	}
+	t.Fatal("no server on " + addr)
+}
