@@ -48,9 +48,12 @@ func frameAttacks() []Attack {
 		offence("length-long-form", "a length in more bytes than it needs", "RFC 6455 5.2", Low, declared(probe.Text, 5, probe.Form64, []byte("hello"))),
 		offence("length-top-bit", "a length of 2^63", "CVE-2020-27813", High, declared(probe.Binary, 1<<63, probe.Form64, make([]byte, 64))),
 		offence("length-most", "a length of 2^64-1", "CVE-2020-27813", High, declared(probe.Binary, math.MaxUint64, probe.Form64, make([]byte, 64))),
-		aboutSize(offence("length-sum", "fragments whose lengths add up to more than 64 bits", "CVE-2020-27813", High, join(
-			frame(masked(false, 0, probe.Binary, "hello")),
-			frame(probe.Frame{FIN: true, Opcode: probe.Continuation, Masked: true, Length: new(uint64(math.MaxInt64)), Payload: make([]byte, 64)})))),
+		// 4 MiB of it, so that a server which bounds what comes and not what is declared shows that it does.
+		aboutSize(large("length-sum", "fragments whose lengths add up to more than 64 bits", "CVE-2020-27813", High, func() []byte {
+			return join(
+				frame(masked(false, 0, probe.Binary, "hello")),
+				frame(probe.Frame{FIN: true, Opcode: probe.Continuation, Masked: true, Length: new(uint64(math.MaxInt64)), Payload: make([]byte, 4<<20)}))
+		})),
 		aboutSize(offence("length-declared", "a message of 1 GiB that is declared and not sent", "CWE-770", Low, declared(probe.Binary, 1<<30, 0, nil))),
 		aboutSize(large("message-size", "a message of 1 GiB of which 4 MiB come", "CWE-770", High, func() []byte { return declared(probe.Binary, 1<<30, 0, make([]byte, 4<<20)) })),
 		aboutSize(large("message-size-fragments", "a message of 4 MiB in fragments of 64 KiB", "CWE-770", High, func() []byte { return fragments(64, 64<<10) })),

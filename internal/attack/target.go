@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/probe"
@@ -45,6 +46,7 @@ type Target struct {
 	endpoint endpoint
 	honest   answer // to the first honest handshake
 	pace     pacer
+	fallen   atomic.Pointer[fall] // nil while honest clients are served
 
 	mu      sync.Mutex
 	secrets map[string]bool // tokens that were sent: never printed
@@ -121,6 +123,7 @@ func (t *Target) Prepare(ctx context.Context) error {
 		return err
 	}
 	t.secrets = map[string]bool{}
+	t.fallen.Store(nil)
 	t.pace.start(t.Pace)
 	t.honest = t.ask(ctx, t.Honest())
 	return t.honest.err

@@ -21,6 +21,10 @@ func (a Attack) Try(ctx context.Context, t *Target) Verdict {
 	if v, missing := t.lacks(a); missing {
 		return v
 	}
+	began := time.Now()
+	if f := t.fallen.Load(); f != nil {
+		return f.spares()
+	}
 	ctx, cancel := context.WithTimeout(ctx, longest+t.Patience)
 	defer cancel()
 	v := a.run(ctx, t)
@@ -28,7 +32,7 @@ func (a Attack) Try(ctx context.Context, t *Target) Verdict {
 		return Verdict{State: Unclear, Sent: v.Sent, Got: v.Got, Detail: "there was no time to end it"}
 	}
 	if a.Active && v.State != Left && v.State != Broken {
-		return t.survived(ctx, v)
+		return t.survived(ctx, a.ID, began, v)
 	}
 	return v
 }
@@ -69,34 +73,6 @@ func (t *Target) lacks(a Attack) (Verdict, bool) {
 		return left("the token is no JWT"), true
 	}
 	return Verdict{}, false
-}
-
-// recovery is how long a server may need until it serves honest clients again.
-const recovery = 5 * time.Second
-
-// settling is how long the places of sessions that have just been closed may need to come back.
-const settling = time.Second
-
-// survived makes honest handshakes until one ends as the first did.
-func (t *Target) survived(ctx context.Context, v Verdict) Verdict {
-	var a answer
-	for began := time.Now(); time.Since(began) < recovery; sleep(ctx, 250*time.Millisecond) {
-		a = t.ask(ctx, t.Honest())
-		if a.status() == t.honest.status() {
-			return v
-		}
-		if a.putOff() && (a.response == nil || time.Since(began) > settling) || ctx.Err() != nil {
-			break
-		}
-	}
-	switch {
-	case a.putOff():
-		// It has had enough of this address: that is a defence, and the end of what can be seen from here.
-		return unclear(v.Sent, v.Got, "afterwards an honest handshake is put off: %s", t.got(a))
-	case ctx.Err() != nil:
-		return unclear(v.Sent, v.Got, "there was no time left for an honest handshake")
-	}
-	return broken(v.Sent, t.got(a), "the server did not survive: honest handshakes are no longer answered as before")
 }
 
 // A Result is one attack with its end.

@@ -1,0 +1,61 @@
+package attack_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/wssecure/wssecure/internal/attack"
+)
+
+// What is tried on a server that is down already is not what has stopped it.
+func TestAFallIsNotBlamedOnWhatComesLater(t *testing.T) {
+	var dead atomic.Bool
+	target := served(t, func(w http.ResponseWriter, r *http.Request) {
+		if dead.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		dead.Store(len(r.Header) > 1000)
+		admit(w, r)
+	})
+	target.Active = true
+	prepared(t, target)
+	if v := try(t, target, "header-flood"); v.State != attack.Broken {
+		t.Fatalf("the cause: %+v", v)
+	}
+	for _, id := range []string{"frame-unmasked", "limit-handshakes", "origin-foreign"} {
+		v := try(t, target, id)
+		if v.State != attack.Unclear || !strings.Contains(v.Detail, "since header-flood") {
+			t.Errorf("%s: %+v", id, v)
+		}
+	}
+	dead.Store(false)
+	if v := try(t, prepared(t, target), "frame-unmasked"); strings.Contains(v.Detail, "since") {
+		t.Errorf("a server that is back: %+v", v)
+	}
+}
+
+// With several under way nobody can say which it was: each of those is named, and none that began when it was over.
+func TestAFallUnderSeveral(t *testing.T) {
+	var dead atomic.Bool
+	target := served(t, func(w http.ResponseWriter, r *http.Request) {
+		if dead.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		dead.Store(len(r.Header) > 1000)
+		admit(w, r)
+	})
+	target.Active = true
+	prepared(t, target)
+	var blamed []string
+	attack.Run(t.Context(), target, attack.All(), func(r attack.Result) {
+		if strings.Contains(r.Verdict.Detail, "did not survive") {
+			blamed = append(blamed, r.Attack.ID)
+		}
+	})
+	if !slices.Contains(blamed, "header-flood") || len(blamed) > 8 {
+		t.Errorf("blamed: %q", blamed)
+	}
+}
