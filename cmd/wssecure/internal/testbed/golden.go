@@ -26,22 +26,40 @@ func Build(dir string) (binary string, err error) {
 // longestScan is more than any scan of a test may take.
 const longestScan = 2 * time.Minute
 
-// Expect scans one target and compares grade and findings with a file: one line for each finding, and one for each check
-// that could not be decided. WSS_UPDATE=1 writes the file.
-func Expect(tb testing.TB, binary, file string, args ...string) {
+// A Report is what a test reads of the scanner's JSON.
+type Report struct {
+	Grade    string
+	Findings []struct{ ID, Severity string }
+	Others   []struct{ ID, State, Got, Detail string }
+}
+
+// Scan scans one target, with a token or none.
+func Scan(tb testing.TB, binary, token string, args ...string) *Report {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), longestScan)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, append([]string{"scan", "--quiet", "--format", "json"}, args...)...)
+	cmd.Env = append(os.Environ(), "WSSECURE_TOKEN="+token)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
 		tb.Fatalf("%v: %v\n%s", args, err, out)
 	}
-	got, err := summary(out)
-	if err != nil {
+	var r struct{ Targets []*Report }
+	if err := json.Unmarshal(out, &r); err != nil {
 		tb.Fatal(err)
 	}
+	if len(r.Targets) != 1 {
+		tb.Fatalf("%v: %d targets in the report", args, len(r.Targets))
+	}
+	return r.Targets[0]
+}
+
+// Expect compares grade and findings with a file: one line for each finding, and one for each check that could not be
+// decided. WSS_UPDATE=1 writes the file.
+func (r *Report) Expect(tb testing.TB, file string) {
+	tb.Helper()
+	got := r.summary()
 	if os.Getenv("WSS_UPDATE") != "" {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			tb.Fatal(err)
@@ -57,31 +75,18 @@ func Expect(tb testing.TB, binary, file string, args ...string) {
 	}
 }
 
-func summary(report []byte) (string, error) {
-	var r struct {
-		Targets []struct {
-			Grade    string
-			Findings []struct{ ID, Severity string }
-			Others   []struct{ ID, State string }
-		}
-	}
-	if err := json.Unmarshal(report, &r); err != nil {
-		return "", err
-	}
-	if len(r.Targets) != 1 {
-		return "", fmt.Errorf("%d targets in the report", len(r.Targets))
-	}
+func (r *Report) summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "grade %s\n", r.Targets[0].Grade)
-	for _, f := range r.Targets[0].Findings {
+	fmt.Fprintf(&b, "grade %s\n", r.Grade)
+	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "%s %s\n", f.Severity, f.ID)
 	}
-	for _, o := range r.Targets[0].Others {
+	for _, o := range r.Others {
 		if o.State == "unclear" {
 			fmt.Fprintf(&b, "unclear %s\n", o.ID)
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 // difference is the lines that only one of the two has.
