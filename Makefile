@@ -8,11 +8,12 @@
 FUZZTIME ?= 60s
 modules = $(shell find . -name node_modules -prune -o -name testdata -prune -o -name go.mod -printf '%h\n' | sort)
 
-# A browser, an identity provider, Node or nginx that is missing is a failure here, not something to leave out.
+# A browser, an identity provider, Node, nginx or Python that is missing is a failure here, not something to leave out.
 export WSS_REQUIRE_CHROMIUM = 1
 export WSS_REQUIRE_IDP = 1
 export WSS_REQUIRE_NODE = 1
 export WSS_REQUIRE_NGINX = 1
+export WSS_REQUIRE_PYTHON = 1
 # In a container the tree often belongs to another user, and git then refuses to say which commit this is.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 

@@ -141,10 +141,10 @@ func closeCode(id, title string, payload []byte) Attack {
 		defer l.Close()
 		sent := fmt.Sprintf("a close frame with % x", payload)
 		l.SendFrame(probe.Message(probe.Close, payload))
-		e := l.watch(atOnce, nil)
+		e := l.watch(closing, nil)
 		switch {
 		case !e.over():
-			return broken(sent, e.String(), "%v later", atOnce)
+			return broken(sent, e.String(), "%v later", closing)
 		case e.code != 0 && e.code != 1002 && e.code != 1007 && e.code != 1008:
 			return broken(sent, e.String(), "it was taken for a close frame as good as any")
 		}

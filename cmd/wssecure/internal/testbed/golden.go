@@ -29,7 +29,7 @@ const longestScan = 2 * time.Minute
 // A Report is what a test reads of the scanner's JSON.
 type Report struct {
 	Grade    string
-	Findings []struct{ ID, Severity string }
+	Findings []struct{ ID, Severity, Got, Detail string }
 	Others   []struct{ ID, State, Got, Detail string }
 }
 
@@ -55,6 +55,16 @@ func Scan(tb testing.TB, binary, token string, args ...string) *Report {
 	return r.Targets[0]
 }
 
+// Has tells whether a check was found broken.
+func (r *Report) Has(id string) bool {
+	for _, f := range r.Findings {
+		if f.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
 // Expect compares grade and findings with a file: one line for each finding, and one for each check that could not be
 // decided. WSS_UPDATE=1 writes the file.
 func (r *Report) Expect(tb testing.TB, file string) {
@@ -71,8 +81,28 @@ func (r *Report) Expect(tb testing.TB, file string) {
 		tb.Fatal(err)
 	}
 	if got != string(want) {
-		tb.Errorf("findings differ from %s; WSS_UPDATE=1 writes it anew\n%s", file, difference(string(want), got))
+		tb.Errorf("findings differ from %s; WSS_UPDATE=1 writes it anew\n%s", file, r.explain(difference(string(want), got)))
 	}
+}
+
+// explain adds to each line what the server did.
+func (r *Report) explain(lines string) string {
+	var b strings.Builder
+	for line := range strings.Lines(lines) {
+		b.WriteString(line)
+		id := line[strings.LastIndexByte(strings.TrimSpace(line), ' ')+1:]
+		for _, f := range r.Findings {
+			if f.ID == strings.TrimSpace(id) {
+				fmt.Fprintf(&b, "\t%s: %s\n", f.Got, f.Detail)
+			}
+		}
+		for _, o := range r.Others {
+			if o.ID == strings.TrimSpace(id) {
+				fmt.Fprintf(&b, "\t%s %s: %s\n", o.State, o.Got, o.Detail)
+			}
+		}
+	}
+	return b.String()
 }
 
 func (r *Report) summary() string {
