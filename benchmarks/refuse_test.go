@@ -98,6 +98,7 @@ func (x refusal) sides(tb testing.TB) (ours, theirs func(n int)) {
 func (x refusal) again(tb testing.TB, h http.Handler, token string, status int) func(n int) {
 	r, w := memRequest(token), newMemWriter(&memConn{})
 	r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true}
+	h.ServeHTTP(w.again(), r) // a good one has been seen, as everywhere
 	if x.change != nil {
 		x.change(r)
 	}
