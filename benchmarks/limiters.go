@@ -36,10 +36,14 @@ type client struct {
 func clientsOf(n int) []client {
 	all := make([]client, n)
 	for i := range all {
-		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		addr := addressOf(i)
 		all[i] = client{addr.String(), addr}
 	}
 	return all
+}
+
+func addressOf(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
 
 var (
