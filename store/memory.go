@@ -106,14 +106,8 @@ func (m *Memory) Peek(ops ...Op) {
 			m.peekClaim(o, now)
 		case *Redeem:
 			m.peekRedeem(o, now)
-		case *Release:
-			o.Err = ErrUnsupported
-		case *Put:
-			o.Err = ErrUnsupported
-		case *Mark:
-			o.Err = ErrUnsupported
-		case *Beat:
-			o.Err = ErrUnsupported
+		default:
+			op.fail(ErrUnsupported)
 		}
 	}
 }

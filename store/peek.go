@@ -22,14 +22,8 @@ func (n *Node) Peek(ops ...Op) {
 			o.Local = true
 		case *Redeem:
 			o.Data, o.OK, o.Err = nil, false, ErrUnsupported
-		case *Release:
-			o.Err = ErrUnsupported
-		case *Put:
-			o.Err = ErrUnsupported
-		case *Mark:
-			o.Err = ErrUnsupported
-		case *Beat:
-			o.Err = ErrUnsupported
+		default:
+			op.fail(ErrUnsupported)
 		}
 	}
 }

@@ -46,15 +46,15 @@ type Store interface {
 }
 
 // Op is one operation: a pointer to an Admit, Release, Claim, Put, Redeem, Mark or Beat.
-type Op interface{ op() }
+type Op interface{ fail(err error) }
 
-func (*Admit) op()   {}
-func (*Release) op() {}
-func (*Claim) op()   {}
-func (*Put) op()     {}
-func (*Redeem) op()  {}
-func (*Mark) op()    {}
-func (*Beat) op()    {}
+func (o *Admit) fail(err error)   { o.Err = err }
+func (o *Release) fail(err error) { o.Err = err }
+func (o *Claim) fail(err error)   { o.Err = err }
+func (o *Put) fail(err error)     { o.Err = err }
+func (o *Redeem) fail(err error)  { o.Err = err }
+func (o *Mark) fail(err error)    { o.Err = err }
+func (o *Beat) fail(err error)    { o.Err = err }
 
 // Rate is N tokens per Per, with room for Burst of them. The zero Rate means that no rate is asked for.
 type Rate struct {
