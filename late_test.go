@@ -20,23 +20,15 @@ func late() wssecure.Option { return wssecure.AllowLateToken(10 * time.Second) }
 // latecomer is an application that takes a token from any message "auth <token>"
 // and tells who the session is then; it echoes everything else.
 func latecomer(ctx context.Context, c *wssecure.Conn) error {
-	for {
-		_, p, err := c.Read(ctx)
-		if err != nil {
-			return err
+	return obey(ctx, c, "auth ", func(token string) string {
+		if err := c.Session().Authenticate(ctx, token); err != nil {
+			return "error"
 		}
-		if token, ok := strings.CutPrefix(string(p), "auth "); ok {
-			p = []byte("nobody")
-			if err := c.Session().Authenticate(ctx, token); err != nil {
-				p = []byte("error")
-			} else if id, ok := wssecure.IdentityFrom(ctx); ok && id == c.Identity() {
-				p = []byte(id.Subject)
-			}
+		if id, ok := wssecure.IdentityFrom(ctx); ok && id == c.Identity() {
+			return id.Subject
 		}
-		if err := c.Write(ctx, wssecure.MessageText, p); err != nil {
-			return err
-		}
-	}
+		return "nobody"
+	})
 }
 
 // lateServer starts a server whose sessions may come without a token.

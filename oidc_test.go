@@ -1,11 +1,8 @@
 package wssecure_test
 
 import (
-	"bytes"
-	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -196,10 +193,10 @@ func TestIntrospection(t *testing.T) {
 
 // TestIntrospectionTellsNoSecret is A-33 and CWE-532 for the client's secret.
 func TestIntrospectionTellsNoSecret(t *testing.T) {
-	var log lockedBuffer
+	var log logBook
 	s, i := atIssuer(t, func(i *wssecuretest.Issuer, c *http.Client) wssecure.Verifier {
 		return wssecure.Introspection(i.URL+wssecuretest.IntrospectionPath, "stranger", wssecuretest.ClientSecret, wssecuretest.Audience, wssecure.HTTPClient(c))
-	}, wssecure.SetLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	}, wssecure.SetLogger(log.logger()))
 	text := i.Opaque("alice")
 	r, e := wantRefused(t, s, fresh(s.Handshake(text)), 503, wssecure.ReasonUnavailable) // 401 is about us
 	if e.Err == nil || !strings.Contains(e.Err.Error(), "status 401") {
@@ -219,23 +216,6 @@ func TestIntrospectionTellsNoSecret(t *testing.T) {
 			t.Errorf("%q is told", secret)
 		}
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func TestAnyAudience(t *testing.T) {

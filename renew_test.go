@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,18 +16,7 @@ import (
 // renewer is an application that takes fresh tokens from messages "renew <token>"
 // and says what came of it; it echoes everything else.
 func renewer(ctx context.Context, c *wssecure.Conn) error {
-	for {
-		_, p, err := c.Read(ctx)
-		if err != nil {
-			return err
-		}
-		if token, ok := strings.CutPrefix(string(p), "renew "); ok {
-			p = []byte(verdictOf(c.Session().Renew(ctx, token)))
-		}
-		if err := c.Write(ctx, wssecure.MessageText, p); err != nil {
-			return err
-		}
-	}
+	return obey(ctx, c, "renew ", func(token string) string { return verdictOf(c.Session().Renew(ctx, token)) })
 }
 
 func verdictOf(err error) string {

@@ -3,6 +3,7 @@ package wssecure_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,5 +152,21 @@ func wantText(t *testing.T, c *probe.Conn, want string) {
 			t.Fatalf("opcode %d %q, want %q", f.Opcode, f.Payload, want)
 		}
 		return
+	}
+}
+
+// obey answers messages that begin with the order, and echoes everything else.
+func obey(ctx context.Context, c *wssecure.Conn, order string, answer func(rest string) string) error {
+	for {
+		_, p, err := c.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if rest, ok := strings.CutPrefix(string(p), order); ok {
+			p = []byte(answer(rest))
+		}
+		if err := c.Write(ctx, wssecure.MessageText, p); err != nil {
+			return err
+		}
 	}
 }
