@@ -124,7 +124,8 @@ func (n *Node) resume(ctx context.Context, f *follower, from Cursor, broke error
 	case errors.Is(broke, ErrGap) && from != cursor:
 		next = cursor // what was to be read again is gone; it had been read
 	case errors.Is(broke, ErrGap):
-		o := Beat{Node: NodeID(n.epoch.Load()), TTL: beatTTL}
+		// Not as this node: a Beat of its epoch would be told, once and in the heart's place, that the epoch is lost.
+		o := Beat{Node: NewNodeID()} // leaves at once: only Tail is wanted
 		if err := n.ask(ctx, otherBudget, []Op{&o}); err != nil || o.Err != nil {
 			return from, errors.Join(ErrGap, err, o.Err)
 		}

@@ -85,8 +85,10 @@ func inCluster(t *testing.T, n int, f func(c *cluster), opts ...store.NodeOption
 	})
 }
 
-func (c *cluster) add(opts ...store.NodeOption) *clusterNode {
-	x := &clusterNode{link: storetest.NewFaulty(c.shared)}
+func (c *cluster) add(opts ...store.NodeOption) *clusterNode { return c.addTo(c.shared, opts...) }
+
+func (c *cluster) addTo(shared store.Store, opts ...store.NodeOption) *clusterNode {
+	x := &clusterNode{link: storetest.NewFaulty(shared)}
 	x.Node = newNode(c, x.link, opts...)
 	c.nodes = append(c.nodes, x)
 	x.follow()
