@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/store"
+	"github.com/wssecure/wssecure/store/storetest"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -43,6 +45,24 @@ func TestBannedClientHello(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantAdmitted(t, s, freshHandshake(s.Issuer.Token("alice")))
+	})
+	t.Run("Harden, with a shared store", func(t *testing.T) {
+		s := wssecuretest.NewFixture(t, wssecure.SetStore(storetest.NewFaulty(store.NewMemory())))
+		ban(t, s.Guard, "127.0.0.0/8")
+		for range 2 {
+			_, err := dialTLS(s, nil)
+			wantAlert(t, err, "internal error")
+		}
+		wantAccepts(t, s.Guard, 2, 0)
+	})
+	t.Run("Harden, of a network that is revoked as well", func(t *testing.T) {
+		s := wssecuretest.NewFixture(t)
+		ban(t, s.Guard, "127.0.0.0/8")
+		if _, err := s.Guard.Revoke(context.Background(), everybody, "an incident"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := dialTLS(s, nil)
+		wantAlert(t, err, "internal error")
 	})
 	t.Run("L-41 Harden leaves to the guard what failures began", func(t *testing.T) {
 		s := wssecuretest.NewFixture(t, failing)

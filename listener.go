@@ -3,6 +3,7 @@ package wssecure
 import (
 	"crypto/tls"
 	"errors"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -157,10 +158,13 @@ func (c *core) isBanned(k store.Key) bool {
 	}
 	a := newAdmission()
 	defer a.free()
-	a.admit(store.Admit{Key: k})
+	a.admit(store.Admit{Key: k, IssuedAt: neverRevoked})
 	local.Peek(append(a.ops[:0], &a.admits[0])...)
 	return a.admits[0].Verdict.Refused == store.Banned
 }
+
+// neverRevoked is newer than any mark: a revocation of the key would be told in the place of its ban.
+var neverRevoked = time.Unix(math.MaxInt32, 0)
 
 // refusedConn counts a connection, and tells of one a minute for each reason.
 func (c *core) refusedConn(r Reason, addr netip.Addr) {

@@ -90,10 +90,7 @@ func (n *Node) refusalOf(a *Admit, q question, now time.Time) Verdict {
 		return Verdict{}
 	}
 	t := n.local.at(now)
-	s := n.local.shard(q.key)
-	s.mu.Lock()
-	refused, wait := n.local.standing(a, s.find(q.key, a.Key), t)
-	s.mu.Unlock()
+	refused, wait := n.standingOf(a, q, t)
 	if refused == Revoked || refused == Banned && a.Key.Kind != KeyNetwork { // whom a network's ban spares is the guard's rule
 		return Verdict{Refused: refused, RetryAfter: wait}
 	}
@@ -113,6 +110,14 @@ func (n *Node) refusalOf(a *Admit, q question, now time.Time) Verdict {
 		return Verdict{Refused: OverRate, RetryAfter: wait}
 	}
 	return Verdict{}
+}
+
+// standingOf is what the feed has told of bans and marks.
+func (n *Node) standingOf(a *Admit, q question, t int64) (Refusal, time.Duration) {
+	s := n.local.shard(q.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return n.local.standing(a, s.find(q.key, a.Key), t)
 }
 
 // knowledge is how far the feed has come here, and how fresh that is.

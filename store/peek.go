@@ -13,6 +13,9 @@ func (n *Node) Peek(ops ...Op) {
 				continue
 			}
 			o.Verdict = n.refusalOf(o, q, now)
+			if o.Key.Kind == KeyNetwork && o.N >= 0 { // a batch leaves its ban to the shared store, for whom it spares
+				o.Verdict.Refused, o.Verdict.RetryAfter = n.standingOf(o, q, n.local.at(now))
+			}
 			if o.Verdict.Refused == None && n.breaker.isOpen() {
 				n.foresee(o, q)
 			}
