@@ -3,9 +3,7 @@ package wssecure
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -225,53 +223,4 @@ func (a *audit) callHook(hook func(Event), e Event) {
 // panicAttr is the value of a panic, which may be what a peer sent.
 func panicAttr(p any) slog.Attr {
 	return slog.String("panic", quote.Cut(fmt.Sprint(p), quote.Value))
-}
-
-// sampler thins refusals in the log: of one reason and address five a minute,
-// then every hundredth. Its table is fixed; a collision starts a count anew,
-// which shows more lines, never fewer.
-type sampler struct {
-	mu    sync.Mutex
-	seed  maphash.Seed
-	cells []sampleCell
-	lines *rate.Limiter
-}
-
-type sampleCell struct {
-	key   uint64
-	since time.Time
-	seen  int64
-}
-
-func (s *sampler) init() {
-	s.seed = maphash.MakeSeed()
-	s.lines = rate.NewLimiter(linesASec, linesASec)
-}
-
-// allow reports whether this refusal gets a line, and how many before it got
-// none.
-func (s *sampler) allow(r Reason, from netip.Addr, now time.Time) (ok bool, suppressed int64) {
-	type subject struct {
-		reason Reason
-		from   netip.Addr
-	}
-	key := maphash.Comparable(s.seed, subject{r, from})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cells == nil {
-		s.cells = make([]sampleCell, sampleCells)
-	}
-	c := &s.cells[key%sampleCells]
-	if c.key != key || now.Sub(c.since) >= time.Minute {
-		*c = sampleCell{key: key, since: now}
-	}
-	c.seen++
-	switch {
-	case c.seen <= firstLines:
-	case (c.seen-firstLines)%everyNth == 0:
-		suppressed = everyNth - 1
-	default:
-		return false, 0
-	}
-	return s.lines.Allow(), suppressed
 }

@@ -187,9 +187,6 @@ type customCheck struct {
 	calls *calls
 }
 
-// calls counts the calls of one user function that are past their deadline.
-type calls struct{ overdue atomic.Int64 }
-
 func (d *draft) finishAuth() {
 	if d.verifier == nil && d.clientCAs == nil && !d.anonymous && !d.given["RequireToken"] && !d.given["RequireClientCert"] && !d.given["InsecureAllowAnonymous"] {
 		d.fault("New", "no rule says who may connect; add RequireToken, RequireClientCert or InsecureAllowAnonymous")

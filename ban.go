@@ -132,10 +132,6 @@ type failureBy struct {
 	reason   Reason
 }
 
-// customKey is what the function of that name gave for one handshake. A session
-// keeps those that failures are counted by: its request is gone when it ends.
-type customKey struct{ name, value string }
-
 func (c *core) chargeFailure(p *policy, f failureBy) {
 	if f.origin == originLoose || f.origin == originRefused {
 		return
@@ -172,12 +168,6 @@ func (c *core) failureKey(rule failureRule, f failureBy) (store.Key, bool) {
 		}
 	}
 	return store.Key{}, false
-}
-
-// safeKey survives a key function that panics: the failure is not charged.
-func safeKey(k Key, h *Handshake) (value string) {
-	defer func() { _ = recover() }()
-	return k.fn(h)
 }
 
 // banFor begins a ban, and tells of it once: whoever fails beside or behind the
