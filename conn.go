@@ -161,10 +161,11 @@ func (c *Conn) watch(ctx context.Context) (*interrupt, error) {
 // foreign reports whether ctx can end apart from the session. The session's own is
 // known without its channel, which is made when somebody asks for it.
 func (c *Conn) foreign(ctx context.Context) bool {
-	if ctx == c.session.ctx || ctx.Done() == nil {
+	own := c.session.Context()
+	if ctx == own || ctx.Done() == nil {
 		return false
 	}
-	return ctx.Done() != c.session.ctx.Done()
+	return ctx.Done() != own.Done()
 }
 
 // interrupt is what the end of a caller's context does to the call under way.
@@ -309,7 +310,7 @@ func (c *Conn) lockWrite(ctx context.Context, foreign bool) error {
 		}
 		ended = ctx.Done()
 	}
-	if c.writing.take(c.session.ctx, ended) {
+	if c.writing.take(c.session.Context(), ended) {
 		return nil
 	}
 	return c.endedOr(ctx.Err())

@@ -66,7 +66,7 @@ func (s *Session) settle(c *cause) *wire.Conn {
 	if !s.cause.CompareAndSwap(nil, c) {
 		return nil
 	}
-	s.cancel(c.rejection)
+	s.endContext(c.rejection)
 	return s.connection()
 }
 
@@ -213,7 +213,7 @@ func (s *Session) emitClosed() {
 	c, n := s.cause.Load(), s.wire.Counters()
 	e := s.event(EventClosed)
 	e.Time, e.Reason, e.By, e.Err = time.Now().UTC(), c.rejection.Reason, c.by, c.rejection.Err
-	e.Took = time.Since(s.opened)
+	e.Took = time.Since(s.opened())
 	e.In, e.Out = traffic(n)
 	e.PeerCode = StatusCode(n.PeerCode)
 	e.Seen = quote.Cut(n.PeerReason, quote.Value)

@@ -170,16 +170,16 @@ func (a *attempt) event(kind EventKind) Event {
 
 // event begins an event of a session, dated to its handshake.
 func (s *Session) event(kind EventKind) Event {
-	f := &s.from
+	f, asked := &s.from, s.asked
 	e := Event{
 		Kind: kind, Time: f.started.UTC(), ID: f.id.String(), SessionID: s.id, Local: f.local,
-		Origin:   quote.Cut(f.origin, quote.Origin),
-		Host:     quote.Cut(s.request.Host, quote.Value),
-		Path:     strings.Clone(quote.Cut(s.request.URL.Path, quote.Value)),
-		ClientIP: s.client, PeerIP: f.peer, Hint: f.hint,
+		Origin:   quote.Cut(asked.origin, quote.Origin),
+		Host:     quote.Cut(asked.host, quote.Value),
+		Path:     strings.Clone(quote.Cut(asked.url.Path, quote.Value)),
+		ClientIP: s.client, PeerIP: f.peer, Hint: asked.hint,
 	}
-	if f.tls.version != 0 {
-		e.TLSVersion, e.TLSSuite, e.TLSCurve = f.tls.names()
+	if asked.tls.version != 0 {
+		e.TLSVersion, e.TLSSuite, e.TLSCurve = asked.tls.names()
 	}
 	e.name(s.Identity())
 	return e

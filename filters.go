@@ -67,7 +67,7 @@ func (c *Conn) callFilter(f Filter, typ MessageType, p []byte) (out []byte, err 
 			out, err = nil, &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("a filter panicked: %v", x)}
 		}
 	}()
-	return f(c.session.ctx, c, typ, p)
+	return f(c.session.Context(), c, typ, p)
 }
 
 func (c *Conn) checkFiltered(typ MessageType, p []byte) error {

@@ -62,23 +62,20 @@ func (a *attempt) prepare() (http.ResponseWriter, http.Hijacker, context.Context
 		return nil, nil, nil, err
 	}
 	f := &a.session.from
-	f.id, f.origin, f.hint, f.peer, f.local = a.id, first(a.r.Header[headerOrigin]), a.hint, a.peer, a.decidedHere
-	if t := a.r.TLS; t != nil {
-		f.tls = tlsFacts{t.Version, t.CipherSuite, t.CurveID}
-	}
+	f.id, f.peer, f.local = a.id, a.peer, a.decidedHere
 	return inner, hijacker, ctx, nil
 }
 
 func (a *attempt) sessionContext() (ctx context.Context, err error) {
 	if a.policy.context == nil {
-		return a.session.ctx, nil
+		return a.session.Context(), nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			ctx, err = nil, &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("the function of SetContext panicked: %v", p)}
 		}
 	}()
-	if ctx = a.policy.context(a.session.ctx, a.handshake()); ctx == nil {
+	if ctx = a.policy.context(a.session.Context(), a.handshake()); ctx == nil {
 		return nil, &Rejection{Reason: ReasonInternal, Err: errors.New("the function of SetContext returned nil")}
 	}
 	return ctx, nil

@@ -83,7 +83,7 @@ func (a *attempt) awaitToken(s *Session) {
 		secure: a.secure, local: a.local, offered: a.offered, chosen: a.chosen, address: a.address,
 		charged: a.charged, session: s, originTrust: a.originTrust, hint: a.hint,
 	}}
-	l.attempt.r = a.r.Clone(s.ctx)
+	l.attempt.r = a.r.Clone(s.Context())
 	l.attempt.r.Body = http.NoBody
 	s.late.Store(l)
 }
@@ -168,7 +168,8 @@ func (s *Session) Authenticate(ctx context.Context, token string) error {
 // while is ctx for as long as the session lives.
 func (s *Session) while(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
+	own := s.Context()
+	stop := context.AfterFunc(own, func() { cancel(context.Cause(own)) })
 	return ctx, func() {
 		stop()
 		cancel(nil)

@@ -4,10 +4,7 @@ import (
 	"context"
 	"iter"
 	"math/rand/v2"
-	"net/http"
 	"net/netip"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,18 +25,15 @@ type Session struct {
 	id     string
 	conn   uint64 // names its leases
 	client netip.Addr
-	origin originTrust
 
 	identity atomic.Pointer[Identity]
 	limits   atomic.Pointer[sessionLimits]
 	late     atomic.Pointer[lateness] // nil unless its token is still to come
 	renewals atomic.Pointer[rate.Limiter]
-	request  RequestInfo
-	url      url.URL
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
+	asked    *asked
 	from     facts
-	opened   time.Time
+	waited   time.Duration // for the 101, from the handshake on
+	living   atomic.Pointer[living]
 
 	mu        sync.Mutex
 	wire      *wire.Conn
@@ -49,38 +43,24 @@ type Session struct {
 	nonce     string           // withdrawn when the 101 never comes
 	ticket    *redeemed        // put back when the 101 never comes
 	custom    []customKey      // that its failure counts by
+	cause     atomic.Pointer[cause]
+	messages  atomic.Int64
+	running   atomic.Bool // the 101 is out
 	released  bool
-
-	cause    atomic.Pointer[cause]
-	running  atomic.Bool // the 101 is out
-	own      bool        // the library is ours: ConnHandler
-	messages atomic.Int64
+	over      bool // what ends with the session has been told
+	own       bool // the library is ours: ConnHandler
+	origin    originTrust
 }
 
-// facts are what all events of a session tell of its handshake. They become an
-// Event when somebody listens: one for each session would weigh more than all
-// else that the guard keeps of it.
+// facts are what all events of a session tell of its handshake, beside what it
+// has asked for. They become an Event when somebody listens: one for each session
+// would weigh more than all else that the guard keeps of it.
 type facts struct {
-	id           eventID
-	started      time.Time
-	origin, hint string
-	peer         netip.Addr
-	local        bool // see Event.Local
-	tls          tlsFacts
+	id      eventID
+	started time.Time
+	peer    netip.Addr
+	local   bool // see Event.Local
 }
-
-// RequestInfo is what remains of the handshake's request. No credential, header
-// or query token is part of it.
-type RequestInfo struct {
-	Method string
-	Host   string
-	URL    *url.URL // path and query, without a credential
-	values map[string]string
-}
-
-// PathValue is the value of a wildcard of the route's pattern, as
-// http.Request.PathValue gave it during the handshake.
-func (r RequestInfo) PathValue(name string) string { return r.values[name] }
 
 // SessionInfo is one live session as an operator sees it.
 type SessionInfo struct {
@@ -109,7 +89,7 @@ func (s *Session) info() (SessionInfo, bool) {
 	if !s.running.Load() || s.cause.Load() != nil {
 		return SessionInfo{}, false
 	}
-	info := SessionInfo{ID: s.id, ClientIP: s.client, Path: s.request.URL.Path, Opened: s.opened}
+	info := SessionInfo{ID: s.id, ClientIP: s.client, Path: s.asked.url.Path, Opened: s.opened()}
 	if id := s.Identity(); id != nil {
 		info.Issuer, info.Subject, info.Expiry = id.Issuer, id.Subject, id.Expiry
 	}
@@ -128,17 +108,8 @@ func (s *Session) Identity() *Identity { return s.identity.Load() }
 // ClientIP is the client's address as the guard counts it.
 func (s *Session) ClientIP() netip.Addr { return s.client }
 
-// Request is a copy of what was asked for: changing it changes nothing.
-func (s *Session) Request() RequestInfo {
-	r := s.request
-	u := *r.URL
-	r.URL = &u
-	return r
-}
-
-// Context ends with the session; context.Cause then gives the [*Rejection] that
-// says why.
-func (s *Session) Context() context.Context { return s.ctx }
+// opened is when the 101 went out.
+func (s *Session) opened() time.Time { return s.from.started.Add(s.waited) }
 
 type sessionKey struct{}
 
@@ -170,10 +141,7 @@ func (a *attempt) openSession() {
 	s.from.started = a.started // what comes with the feed asks for it
 	s.identity.Store(a.identity)
 	s.limits.Store(a.limits)
-	s.request = RequestInfo{Method: a.r.Method, Host: a.r.Host, values: pathValues(a.r)}
-	s.url = a.cleanURL()
-	s.request.URL = &s.url
-	s.ctx, s.cancel = context.WithCancelCause((*rootContext)(s))
+	s.asked = a.policy.pages.share(a.asks())
 	found := registry.Keys{ID: s.id, Addr: a.client}
 	if a.identity != nil {
 		keys := a.identity.prepared()
@@ -185,52 +153,6 @@ func (a *attempt) openSession() {
 	}
 	a.sessions.enter() // until it is closed or given back
 	a.live.Add(s, found)
-}
-
-// rootContext is the session as what its context begins with: SessionFrom finds
-// it there, and it never ends by itself.
-type rootContext Session
-
-func (*rootContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (*rootContext) Done() <-chan struct{}       { return nil }
-func (*rootContext) Err() error                  { return nil }
-
-func (r *rootContext) Value(key any) any {
-	if key == (sessionKey{}) {
-		return (*Session)(r)
-	}
-	return nil
-}
-
-// cleanURL is the request's URL without a credential of any query source.
-func (a *attempt) cleanURL() url.URL {
-	u := *a.r.URL
-	u.User = nil
-	for i := range a.policy.sources {
-		if s := &a.policy.sources[i]; s.inQuery() {
-			r := http.Request{URL: &u}
-			stripQuery(&r, s.name)
-			u = *r.URL
-		}
-	}
-	return u
-}
-
-// pathValues copies the wildcards of the pattern that matched: the router may
-// use its own storage for the next request.
-func pathValues(r *http.Request) map[string]string {
-	if !strings.Contains(r.Pattern, "{") {
-		return nil
-	}
-	values := map[string]string{}
-	for part := range strings.SplitSeq(r.Pattern, "{") {
-		name, _, ok := strings.Cut(part, "}")
-		if name = strings.TrimSuffix(name, "..."); ok && name != "" && name != "$" {
-			name, _, _ = strings.Cut(name, ":")
-			values[name] = r.PathValue(name)
-		}
-	}
-	return values
 }
 
 // hold keeps what the admission has won, to give it back at the end.
@@ -271,7 +193,7 @@ func (s *Session) discard() {
 	if s.isDiscarded() {
 		return
 	}
-	s.cancel(context.Canceled)
+	s.endContext(context.Canceled)
 	s.takeBack()
 	s.release()
 	s.core.sessions.leave()
@@ -329,8 +251,8 @@ func (s *Session) connection() *wire.Conn {
 
 // markOpen says that the 101 is on its way: from here on there is a session.
 func (s *Session) markOpen() {
-	s.opened = time.Now()
-	s.ticket = nil
+	s.waited = time.Since(s.from.started)
+	s.nonce, s.ticket = "", nil
 	s.running.Store(true)
 	s.core.audit.count(EventOpened, "")
 	if s.core.audit.wanted(info, s.policy.hooks) {
@@ -340,8 +262,7 @@ func (s *Session) markOpen() {
 
 func (s *Session) emitOpened() {
 	e := s.event(EventOpened)
-	e.Time = s.opened.UTC()
-	e.Took = s.opened.Sub(s.from.started)
+	e.Time, e.Took = s.opened().UTC(), s.waited
 	s.core.audit.emit(e, s.policy.hooks)
 }
 

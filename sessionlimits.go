@@ -123,6 +123,6 @@ func (s *Session) setLimits(l *sessionLimits) {
 	}
 	s.wire.SetLimits(&l.wire)
 	if before.Lifetime != l.Lifetime && s.running.Load() {
-		s.armLifetime(s.wire, s.opened)
+		s.armLifetime(s.wire, s.opened())
 	}
 }

@@ -128,6 +128,7 @@ type policy struct {
 	hsts, csp, frame []string
 	extra            []header
 
+	pages  *pages      // what sessions have asked for
 	store  store.Store // nil: this process's memory
 	tls    TLSProfile
 	certs  *certs.Source
@@ -237,7 +238,7 @@ func newCore(p *policy) *core {
 
 // adopt lets the verifiers and client CAs of a policy work for this server.
 func (c *core) adopt(p *policy) {
-	p.verifierCalls = new(calls)
+	p.verifierCalls, p.pages = new(calls), new(pages)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p.verifier != nil && p.verifierName == "" {
