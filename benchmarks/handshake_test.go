@@ -46,7 +46,7 @@ func BenchmarkAdmittedTLS(b *testing.B) {
 			_ = s.close()
 		}
 	})
-	judge(b, "14 TLS 1.3 admission, server CPU / coder", compareBy(b, cpuTime, dialled(b, theirs, ""), dialled(b, ours, token)).ratio)
+	judge(b, "14 TLS 1.3 admission, server CPU / coder", compareBy(b, cpuTime, dialled(b, theirs, token), dialled(b, ours, token)).ratio)
 }
 
 // dialled serves h over TLS to a dialler.
