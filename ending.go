@@ -242,7 +242,7 @@ func closeCode(n wire.Counters) StatusCode {
 // handler never switched protocols.
 func (s *Session) reportUnopened() {
 	c := s.cause.Load()
-	status := s.wire.Counters().Status
+	status := int(s.wire.Counters().Status)
 	s.core.reportUnserved(s.policy, s.event(EventRefused), unservedReason(c.rejection.Reason, status), status, c.rejection.Err)
 }
 

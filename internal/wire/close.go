@@ -90,7 +90,7 @@ func (c *Conn) finish(code int, reason string) bool {
 		c.closeBy = sum(c.clock(), grace)
 		c.arm(grace)
 		c.raw.SetReadDeadline(longAgo) // wakes a blocked Read; the discarding sets its own
-		c.turn.Broadcast()
+		c.wake()
 	} else {
 		c.kill()
 	}
@@ -104,7 +104,7 @@ func (c *Conn) kill() {
 	}
 	c.killed = true
 	c.raw.SetDeadline(longAgo)
-	c.turn.Broadcast()
+	c.wake()
 }
 
 // shut is what is left to do after an end, and takes as long as Finish says. Its
@@ -116,7 +116,7 @@ func (c *Conn) shut() {
 		c.passTurn() // the close frame; otherwise the one who writes sends it
 	}
 	for c.reading && !c.killed {
-		c.turn.Wait()
+		c.await()
 	}
 	if !c.killed {
 		c.reading = true
@@ -131,7 +131,7 @@ func (c *Conn) shut() {
 
 	c.mu.Lock()
 	for c.reading || c.writing {
-		c.turn.Wait()
+		c.await()
 	}
 	if c.timer != nil {
 		c.timer.Stop()

@@ -21,11 +21,11 @@ type Counters struct {
 	InFrames, OutFrames     int64 // begun: judged, or scanned, control frames included
 	InBytes, OutBytes       int64 // behind the response head, headers and control frames included
 
-	PeerCode   int    // of the peer's close frame; 1005 when it named none, 0 without a close frame
 	PeerReason string // the attacker's text, at most 123 bytes, unchecked
-	SentCode   int    // likewise of the close frame that went out
+	PeerCode   uint16 // of the peer's close frame; 1005 when it named none, 0 without a close frame
+	SentCode   uint16 // likewise of the close frame that went out
+	Status     uint16 // of the response head, where the library wrote it
 	SentBy     Sender
-	Status     int // of the response head, where the library wrote it
 }
 
 // A Conn is the metered connection: a net.Conn for the library, and the
@@ -40,32 +40,33 @@ type Conn struct {
 	owner Owner
 	start time.Time // all times below are counted from here
 
-	mu      sync.Mutex
-	turn    sync.Cond // a turn ends, a pause is over, the session ends
-	limits  *Limits   // of many connections: only read
-	deflate bool      // negotiated; SetLimits does not change it
+	mu     sync.Mutex
+	turn   *sync.Cond // a turn ends, a pause is over, the session ends; nil until somebody waits
+	limits *Limits    // of many connections: only read
 
-	reading, writing bool
-	in               inbound
-	out              outbound
-	head             *head         // nil once frames flow
-	headBy           time.Duration // when it must be whole; 0: it is
-	passing          bool          // the library answered with another status: nothing is parsed
+	in   inbound
+	out  outbound
+	head *head // nil once frames flow
 
 	timer              *time.Timer
 	armed              time.Duration // when it fires
-	started            bool
 	expiry             time.Time
 	lifetime           time.Duration // when it is over; 0: never
 	pingNext, pingFrom time.Duration // when to ping; since when a ping waits for any frame
 	lastData           time.Duration
 
-	closing   Violation     // who began the closing handshake
-	closeBy   time.Duration // when it is over, or the connection cut
-	finishing bool
-	killed    bool // nothing is waited for any more
-	abrupt    bool // nor a courtesy paid
-	endErr    error
+	closeBy time.Duration // when the closing handshake is over, or the connection cut
+	endErr  error
+
+	// These stand together: one byte among words takes eight, of each session.
+	closing          Violation // who began the closing handshake
+	reading, writing bool
+	deflate          bool // negotiated; SetLimits does not change it
+	passing          bool // the library answered with another status: nothing is parsed
+	started          bool
+	finishing        bool
+	killed           bool // nothing is waited for any more
+	abrupt           bool // nor a courtesy paid
 
 	counters Counters
 }
@@ -81,15 +82,13 @@ type Conn struct {
 // tells what was negotiated.
 func New(raw net.Conn, early []byte, l *Limits, h *Head, o Owner) *Conn {
 	c := &Conn{raw: raw, owner: o, start: time.Now(), limits: l, deflate: l.Deflate}
-	c.turn.L = &c.mu
 	c.in.rest = append(c.in.rest, early...)
-	c.in.owed = len(early)
+	c.in.owed = int32(len(early))
 	c.in.messages = newBudget(l.Messages)
 	c.in.bytes = newBudget(l.Bytes)
 	c.in.controls = newBudget(l.Controls)
 	if h != nil {
-		c.head = &head{want: h}
-		c.headBy = sum(c.clock(), statusTime)
+		c.head = &head{want: h, by: sum(c.clock(), statusTime)}
 		c.arm(statusTime)
 		c.deflate = false
 	}
@@ -157,7 +156,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 		return nil
 	}
 	c.in.deadline = t
-	c.turn.Broadcast() // a paused Read looks again
+	c.wake() // a paused Read looks again
 	return c.raw.SetReadDeadline(t)
 }
 
@@ -173,6 +172,21 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 		return nil
 	}
 	return c.raw.SetWriteDeadline(t)
+}
+
+// await gives up the lock until wake. Few connections ever wait for a turn.
+func (c *Conn) await() {
+	if c.turn == nil {
+		c.turn = sync.NewCond(&c.mu)
+	}
+	c.turn.Wait()
+}
+
+// wake lets all who wait look again.
+func (c *Conn) wake() {
+	if c.turn != nil {
+		c.turn.Broadcast()
+	}
 }
 
 // clock is the time since New, never zero, which means "not set", nor justBegun.

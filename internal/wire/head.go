@@ -5,6 +5,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxHead is the size of a response head, all lines together.
@@ -19,7 +20,8 @@ var headEnd = []byte("\r\n\r\n")
 type head struct {
 	want *Head
 	buf  []byte
-	out  bool // a 101 is on its way: its peer is owed a close frame
+	by   time.Duration // when it must be whole; 0: it is
+	out  bool          // a 101 is on its way: its peer is owed a close frame
 }
 
 // writeHead takes p up to the end of the head. With the last byte of a 101 the
@@ -40,14 +42,14 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 	}
 	lines := strings.Split(string(h.buf[:n-len(headEnd)]), "\r\n")
 	status := statusOf(lines[0])
-	c.counters.Status = status
+	c.counters.Status = uint16(status)
 	switch {
 	case status == 101:
 		answer, deflate, ok := h.want.accept(lines)
 		if !ok {
 			return c.refuseHead()
 		}
-		c.deflate, c.headBy = deflate, 0
+		c.deflate, h.by = deflate, 0
 		c.mu.Unlock()
 		c.Start()
 		c.owner.Opened()
@@ -60,7 +62,7 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 			return 0, c.goneBy()
 		}
 	case status >= 200:
-		c.headBy = 0
+		h.by = 0
 		c.beginClosing(OtherStatus, statusTime)
 		if _, err := c.send(nil, h.buf[:n]); err != nil {
 			return 0, c.goneBy()

@@ -25,38 +25,39 @@ const justBegun time.Duration = 1
 // inbound is where the peer's stream of frames stands.
 type inbound struct {
 	hold   [maxHeader]byte // a header not yet complete, or judged and not yet given
-	held   int             // bytes of an incomplete one
-	judged int             // bytes of a judged one; used for readers of a few bytes only
-	given  int             // of these
+	held   uint8           // bytes of an incomplete one
+	judged uint8           // bytes of a judged one; used for readers of a few bytes only
+	given  uint8           // of these
 
-	rest  []byte // arrived and not judged: early bytes, what a pause keeps back, what was read ahead
-	off   int
-	ahead *[readAhead]byte // where rest lies, when it was read ahead
-	owed  int              // early bytes, not yet charged
-
-	found      Violation // judged, and due when what came before it is read
-	pauseUntil time.Duration
-	deadline   time.Time     // the library's
-	inRaw      bool          // a Read waits for the peer
-	wasRaw     bool          // it has, and leftRaw is to be noted where that is of use
-	leftRaw    time.Duration // when the last one stopped to; kept while a deadline of the peer's runs
-	now        time.Duration // one clock reading for all that a Read judges, made when something asks for it
-
-	left        int64 // payload bytes of the frame that are to come
-	first       byte  // its first header byte
+	found       Violation // judged, and due when what came before it is read
+	inRaw       bool      // a Read waits for the peer
+	wasRaw      bool      // it has, and leftRaw is to be noted where that is of use
+	first       byte      // of the frame's header
 	inMessage   bool
 	compressed  bool
 	paid        bool // the header at hand is charged: a pause made it wait
 	unwanted    bool
 	interrupted bool
-	closed      bool          // the peer's close frame has passed
-	since       time.Duration // first byte of the message, or frame, that is not complete
-	size        int64         // of the message
-	frames      int
-	empty       int
-	pongs       int // answers to our pings that are to come: not charged
-	closeBody   []byte
+	closed      bool // the peer's close frame has passed
 	closeKey    [4]byte
+
+	rest  []byte // arrived and not judged: early bytes, what a pause keeps back, what was read ahead
+	off   int
+	ahead *[readAhead]byte // where rest lies, when it was read ahead
+	owed  int32            // early bytes, not yet charged
+	pongs int32            // answers to our pings that are to come: not charged
+
+	pauseUntil time.Duration
+	deadline   time.Time     // the library's
+	leftRaw    time.Duration // when the last one stopped to; kept while a deadline of the peer's runs
+	now        time.Duration // one clock reading for all that a Read judges, made when something asks for it
+
+	left      int64         // payload bytes of the frame that are to come
+	since     time.Duration // first byte of the message, or frame, that is not complete
+	size      int64         // of the message
+	frames    int
+	empty     int
+	closeBody []byte
 
 	messages, bytes, controls budget
 }
@@ -73,7 +74,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	for c.reading && !c.finishing {
-		c.turn.Wait()
+		c.await()
 	}
 	if c.finishing {
 		c.mu.Unlock()
@@ -82,7 +83,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.reading = true
 	n, v, err := c.read(p)
 	c.reading = false
-	c.turn.Broadcast()
+	c.wake()
 	answered := c.closing == AppClosed && c.in.closed && c.in.given >= c.in.judged
 	over := c.limits.CutOff
 	c.mu.Unlock()
@@ -106,7 +107,7 @@ func (c *Conn) readEnd(v Violation) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.out.closeFrame != nil && !c.out.atBoundary() && !c.killed {
-		c.turn.Wait()
+		c.await()
 	}
 	return err
 }
@@ -119,7 +120,7 @@ func (c *Conn) read(p []byte) (int, Violation, error) {
 			return 0, AppClosed, nil
 		case in.given < in.judged:
 			n := copy(p, in.hold[in.given:in.judged])
-			in.given += n
+			in.given += uint8(n)
 			return n, 0, nil
 		case in.found != 0:
 			return 0, in.found, nil
@@ -174,13 +175,13 @@ func (c *Conn) step(p []byte) (int, error) {
 		}
 		return c.judge(p[:n]), nil
 	}
-	front := in.held
+	front := int(in.held)
 	n, err := c.receive(in.hold[front:judgeable(in.hold[:front])])
 	if n == 0 {
 		return 0, err
 	}
 	in.held, in.given = 0, 0
-	in.judged = c.judge(in.hold[:front+n])
+	in.judged = uint8(c.judge(in.hold[:front+n]))
 	return 0, nil
 }
 
@@ -217,7 +218,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 		n, err = c.raw.Read(into)
 		c.mu.Lock()
 		in.inRaw, in.wasRaw = false, true
-		in.owed += n
+		in.owed += int32(n)
 		if in.ahead != nil {
 			in.rest = in.ahead[:n]
 			n = copy(p, in.rest)
@@ -237,7 +238,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 		in.owed = 0
 		c.counters.InBytes += int64(owed)
 		if !c.finishing && !c.passing {
-			c.charge(&in.bytes, c.limits.Bytes, owed)
+			c.charge(&in.bytes, c.limits.Bytes, int(owed))
 		}
 	}
 	return n, nil
@@ -304,7 +305,7 @@ func (c *Conn) pause() error {
 		wait = min(wait, left)
 	}
 	c.sooner(wait)
-	c.turn.Wait()
+	c.await()
 	return nil
 }
 

@@ -20,7 +20,7 @@ func (c *Conn) Interrupt() {
 		return
 	}
 	c.in.interrupted = true
-	c.turn.Broadcast() // a paused Read looks again
+	c.wake() // a paused Read looks again
 	if c.in.inRaw && c.in.betweenMessages() {
 		c.raw.SetReadDeadline(longAgo)
 	}

@@ -20,7 +20,7 @@ func (c *Conn) judge(b []byte) int {
 		} else {
 			size := judgeable(b[i:])
 			if size > len(b)-i {
-				in.held = copy(in.hold[:], b[i:])
+				in.held = uint8(copy(in.hold[:], b[i:]))
 				c.awaitRest()
 				return i
 			}
@@ -207,7 +207,7 @@ func (c *Conn) peerClosed() {
 	in.closed, in.since = true, 0
 	c.counters.PeerCode = 1005
 	if body := in.closeBody; len(body) >= 2 {
-		c.counters.PeerCode = int(binary.BigEndian.Uint16(body))
+		c.counters.PeerCode = binary.BigEndian.Uint16(body)
 		c.counters.PeerReason = string(body[2:])
 	}
 	in.closeBody = nil

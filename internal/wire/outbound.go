@@ -24,23 +24,22 @@ var errNoFrame = errors.New("wire: the library wrote bytes that are no frames of
 // outbound is where the library's stream of frames stands.
 type outbound struct {
 	hold      [maxHeader]byte // of a header not yet complete
-	held      int
-	left      int64 // payload bytes of the frame that are to come
+	held      uint8
+	code      uint8 // bytes of a close frame's code still to be seen
 	first     byte
 	inMessage bool
-	data      bool // a data frame has begun that no write has carried yet
-	code      int  // bytes of a close frame's code still to be seen
+	data      bool  // a data frame has begun that no write has carried yet
+	ping      bool  // due at the next boundary
+	own       bool  // a frame of the wire's own is on its way: the deadline is not for it
+	failed    bool  // and did not get through: the peer is gone
+	left      int64 // payload bytes of the frame that are to come
 
 	wait  []byte        // the first piece of an unfinished frame, not yet written
 	since time.Duration // when the write under way began; 0: none is
 	torn  error         // a frame was cut off, or is none: nothing can follow
 
-	ping       bool   // due at the next boundary
-	closeFrame []byte // likewise
-
-	deadline time.Time // the library's
-	own      bool      // a frame of the wire's own is on its way: the deadline is not for it
-	failed   bool      // and did not get through: the peer is gone
+	closeFrame []byte    // due at the next boundary, before a ping
+	deadline   time.Time // the library's
 }
 
 // atBoundary tells whether the bytes on the wire end with a whole frame.
@@ -59,7 +58,7 @@ func (o *outbound) due() bool { return o.ping || o.closeFrame != nil }
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	for c.writing {
-		c.turn.Wait()
+		c.await()
 	}
 	c.writing = true
 	n, v, err := c.write(p)
@@ -200,7 +199,7 @@ func (c *Conn) scan(b []byte, stop bool) (n, keep int, ok bool) {
 			k := int(min(o.left, int64(len(b)-n)))
 			for i := 0; i < k && o.code > 0; i++ {
 				o.code--
-				c.counters.SentCode |= int(b[n+i]) << (8 * o.code)
+				c.counters.SentCode |= uint16(b[n+i]) << (8 * o.code)
 			}
 			o.left -= int64(k)
 			n += k
@@ -241,12 +240,12 @@ func (o *outbound) header(b []byte) (n int, h []byte) {
 	if o.held == 0 && need <= len(b) {
 		return need, b[:need]
 	}
-	for need = headerSize(o.hold[:o.held]); o.held < need && n < len(b); need = headerSize(o.hold[:o.held]) {
+	for need = headerSize(o.hold[:o.held]); int(o.held) < need && n < len(b); need = headerSize(o.hold[:o.held]) {
 		o.hold[o.held] = b[n]
 		o.held++
 		n++
 	}
-	if o.held < need {
+	if int(o.held) < need {
 		return n, nil
 	}
 	o.held = 0
@@ -283,7 +282,7 @@ func (c *Conn) passTurn() {
 		c.sendDue()
 	}
 	c.writing = false
-	c.turn.Broadcast()
+	c.wake()
 }
 
 // sendDue writes the close frame, else the ping. Behind a close frame, ours or
@@ -298,7 +297,7 @@ func (c *Conn) sendDue() {
 		return
 	case frame != nil:
 		c.counters.SentBy = Guard
-		c.counters.SentCode = int(binary.BigEndian.Uint16(frame[2:]))
+		c.counters.SentCode = binary.BigEndian.Uint16(frame[2:])
 	default:
 		o.ping = false
 		frame = pingFrame(rand.Uint64())

@@ -78,7 +78,7 @@ func (c *Conn) tick() {
 		c.mu.Unlock()
 		return
 	}
-	c.turn.Broadcast() // a paused Read looks for itself
+	c.wake() // a paused Read looks for itself
 	if c.started && c.closing == 0 && c.limits.Ping > 0 && now >= c.pingNext {
 		c.pingNext = sum(now, jitter(c.limits.Ping))
 		c.out.ping = true
@@ -129,8 +129,8 @@ func (c *Conn) survey(now time.Duration) watch {
 	if in.pauseUntil != 0 {
 		w.within(in.pauseUntil - now)
 	}
-	if c.headBy != 0 {
-		w.at(c.headBy-now, NoHead)
+	if h := c.head; h != nil && h.by != 0 {
+		w.at(h.by-now, NoHead)
 	}
 	if c.closing != 0 {
 		w.at(c.closeBy-now, c.closing)
