@@ -2,6 +2,7 @@
 # make lint        gofmt, go vet, staticcheck
 # make fuzz        each fuzz target for FUZZTIME (60s)
 # make bench       the benchmarks of all modules; writes docs/benchmarks.md
+# make audit       testssl.sh, sslscan, nmap and slowhttptest against the quickstart; some minutes
 # make vuln        govulncheck over all modules
 # make quickstart  the secured chat on https://localhost:8443
 
@@ -17,7 +18,7 @@ export WSS_REQUIRE_PYTHON = 1
 # In a container the tree often belongs to another user, and git then refuses to say which commit this is.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: test lint fuzz bench vuln quickstart bin/testrun
+.PHONY: test lint fuzz bench audit vuln quickstart bin/testrun
 
 test: bin/testrun
 	@bin/testrun -fuzztime=3s -fuzztotal=4m
@@ -31,6 +32,10 @@ fuzz: bin/testrun
 bench:
 	@set -e; for m in $(filter-out ./benchmarks,$(modules)); do echo "== $$m"; go -C $$m test -run='^$$' -bench=. -benchmem ./...; done
 	@echo "== ./benchmarks"; go -C benchmarks test -run='^$$' -bench=. -benchmem -count=3 -timeout=2h -report=../docs/benchmarks.md
+
+audit:
+	@scripts/prepare audit
+	@go run ./internal/audit
 
 vuln:
 	@set -e; for m in $(modules); do echo "== $$m"; go -C $$m run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...; done

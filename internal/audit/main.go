@@ -1,0 +1,128 @@
+// Command audit is what `make audit` runs: it starts the quickstart, has testssl.sh, sslscan, nmap and slowhttptest judge
+// it, and checks what they say. It ends with a table, and with 1 when a check fails. The tools are none of ours; where
+// they complain of what is right here, accepted says why.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A check is one thing that a judge's result must show.
+type check struct {
+	name     string
+	seen     string
+	good     bool
+	accepted bool // not good, and right as it is here: seen says why
+}
+
+// A judge is one tool: how it is run, and what must stand in the file that it writes.
+type judge struct {
+	name    string
+	patient time.Duration // the most it may take
+	args    func(s *site, file string) []string
+	file    string
+	read    func(result, said []byte) ([]check, error) // its file, and its output
+}
+
+var judges = []judge{
+	{"sslscan", time.Minute, func(s *site, file string) []string {
+		return []string{"--no-colour", "--xml=" + file, s.address}
+	}, "sslscan.xml", readSSLScan},
+	{"nmap", 2 * time.Minute, func(s *site, file string) []string {
+		return []string{"-Pn", "-p", s.port(), "--script", "ssl-enum-ciphers", "-oX", file, "localhost"}
+	}, "nmap.xml", readNmap},
+	{"testssl", 15 * time.Minute, func(s *site, file string) []string {
+		// Everything but the simulated clients and the list of each cipher, which sslscan and nmap give.
+		return []string{"--quiet", "--color", "0", "--warnings", "off", "--ip", "one", "--add-ca", s.authority,
+			"-p", "-s", "-f", "-P", "-S", "-h", "-U", "--jsonfile", file, "https://" + s.address}
+	}, "testssl.json", readTestSSL},
+	{"slowhttptest", 2 * time.Minute, func(s *site, file string) []string {
+		return []string{"-H", "-c", fmt.Sprint(slowClients), "-r", "100", "-i", "2", "-l", "30", "-x", "24", "-p", "3",
+			"-u", "https://" + s.address + "/", "-g", "-o", strings.TrimSuffix(file, ".csv")}
+	}, "slow.csv", readSlow},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if failed, err := run(ctx, os.Stdout); err != nil || failed > 0 {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "audit:", err)
+		}
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run judges the quickstart and tells how many checks have failed.
+func run(ctx context.Context, out io.Writer) (failed int, err error) {
+	dir, err := os.MkdirTemp("", "audit")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	s, err := startQuickstart(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer s.stop()
+	var summary []string
+	for _, j := range judges {
+		fmt.Fprintln(out, "==", j.name)
+		began := time.Now()
+		for _, c := range j.judge(ctx, s, dir) {
+			verdict := "ok"
+			switch {
+			case c.accepted:
+				verdict = "accepted"
+			case !c.good:
+				verdict = "FAILED"
+				failed++
+			}
+			summary = append(summary, fmt.Sprintf("%-12s | %-24s | %-8s | %s", j.name, c.name, verdict, c.seen))
+		}
+		fmt.Fprintln(out, "  ", time.Since(began).Round(time.Second))
+	}
+	fmt.Fprintf(out, "\n%s\n\n%d lines, %d failed\n", strings.Join(summary, "\n"), len(summary), failed)
+	return failed, nil
+}
+
+// judge runs the tool. One that cannot be run, or whose result cannot be read, is a failed check: silence is no good news.
+func (j judge) judge(ctx context.Context, s *site, dir string) []check {
+	ctx, cancel := context.WithTimeout(ctx, j.patient)
+	defer cancel()
+	file := filepath.Join(dir, j.file)
+	cmd := exec.CommandContext(ctx, j.name, j.args(s, file)...)
+	cmd.Dir = dir
+	endAll(cmd)
+	said, err := cmd.CombinedOutput()
+	result, missing := os.ReadFile(file)
+	if ctx.Err() != nil || missing != nil { // the exit code counts findings with some, and says nothing with others
+		return []check{{name: "comes to an end", seen: fmt.Sprintf("%v, %v: %s", err, missing, last(said, 300))}}
+	}
+	checks, err := j.read(result, said)
+	if err != nil {
+		return []check{{name: "result can be read", seen: err.Error()}}
+	}
+	return checks
+}
+
+// endAll has the tool and what it starts end together, by the group that it leads.
+func endAll(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+}
+
+func last(text []byte, n int) string {
+	return strings.TrimSpace(string(text[max(0, len(text)-n):]))
+}
