@@ -35,14 +35,17 @@ type calls struct{ overdue atomic.Int64 }
 
 // bounded runs a function of the application for at most limit, which during a
 // handshake is LimitHandshakeTime's. A late verdict is ignored; at most 1,024
-// calls of one
-// function may be overdue. A panic is 500, an error without a Reason 503.
+// calls of one function may be overdue. A panic is 500, an error without a Reason 503.
 func (c *core) bounded(ctx context.Context, limit time.Duration, n *calls, fn func(context.Context) error) error {
 	if n.overdue.Load() >= overdueCalls {
 		return &Rejection{Reason: ReasonUnavailable, Err: errOverdue}
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel() // here, not where fn runs: the end of ctx must not race the verdict
+	// Not ctx's own end: clients that hang up on a function which does not look
+	// at ctx would make it count as overdue, and so refuse everybody else.
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
 	done := make(chan error, 1)
 	var settled atomic.Bool // by whoever comes first: the verdict or the deadline
 	go func() {
@@ -57,12 +60,12 @@ func (c *core) bounded(ctx context.Context, limit time.Duration, n *calls, fn fu
 			return nil
 		}
 		return asRejection(err, ReasonUnavailable)
-	case <-ctx.Done():
+	case <-deadline.C:
 		n.overdue.Add(1)
 		if settled.Swap(true) {
 			n.overdue.Add(-1)
 		}
-		return &Rejection{Reason: ReasonUnavailable, Err: ctx.Err()}
+		return &Rejection{Reason: ReasonUnavailable, Err: context.DeadlineExceeded}
 	}
 }
 

@@ -294,3 +294,28 @@ func TestOverdueChecks(t *testing.T) {
 		wantAnswer(t, g.knock("203.0.113.9", path("/quick")), 101, "")
 	})
 }
+
+// L-28: clients that hang up while a check runs do not make it overdue, or they
+// would have everybody else refused.
+func TestHangUpsAreNotOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(_ context.Context, h *wssecure.Handshake) error {
+			if h.Request.URL.Path == "/slow" {
+				time.Sleep(9 * time.Second)
+			}
+			return nil
+		}
+		g := newGate(t, quiet, fastHandshakes, wssecure.RequireCheck("tenant", slow))
+		gone, hangUp := context.WithCancel(t.Context())
+		hangUp()
+		var hungUp sync.WaitGroup
+		for range 1500 {
+			hungUp.Go(func() {
+				g.knock("203.0.113.9", path("/slow"), func(r *http.Request) { *r = *r.WithContext(gone) })
+			})
+		}
+		synctest.Wait()
+		wantAnswer(t, g.knock("198.51.100.7", path("/quick")), 101, "")
+		hungUp.Wait()
+	})
+}
