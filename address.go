@@ -14,6 +14,10 @@ import (
 // first address that is no proxy. The word "private" stands for RFC 1918,
 // 100.64/10, link-local, unique-local and loopback addresses. Everybody else's
 // forwarding headers are ignored.
+//
+// Every address in prefixes may say who the client is. Where clients live in the
+// proxies' network, an intranet say, name the proxies' own addresses and not
+// "private": a client there would be taken for a proxy, and choose its address.
 func TrustProxies(header string, prefixes ...string) Option {
 	return func(d *draft) {
 		if !d.processWide("TrustProxies") {
