@@ -14,7 +14,9 @@ import (
 var errOverdue = errors.New("1024 calls are past their deadline; no more are made until they return")
 
 // LimitHandshakeTime bounds each call of a function of the application during a
-// handshake: 10 seconds unless given. A late one is answered with 503.
+// handshake, but for those of [ByFunc] and [SetContext], which must be quick: 10
+// seconds unless given, from a second to a minute. A late one is answered with
+// 503, and a function of which 1,024 calls are late is not called until one returns.
 func LimitHandshakeTime(t time.Duration) Option {
 	return func(d *draft) {
 		if !d.once("LimitHandshakeTime") {
@@ -35,7 +37,8 @@ type calls struct{ overdue atomic.Int64 }
 
 // bounded runs a function of the application for at most limit, which during a
 // handshake is LimitHandshakeTime's. A late verdict is ignored; at most 1,024
-// calls of one function may be overdue. A panic is 500, an error without a Reason 503.
+// calls of one function may be overdue. A panic is 500, an error without a Reason
+// 503.
 func (c *core) bounded(ctx context.Context, limit time.Duration, n *calls, fn func(context.Context) error) error {
 	if n.overdue.Load() >= overdueCalls {
 		return &Rejection{Reason: ReasonUnavailable, Err: errOverdue}

@@ -19,7 +19,7 @@ import (
 //
 // A second call waits for the drain that the first has begun, and the end of its
 // ctx ends that drain in the same way. Call Shutdown before http.Server's own,
-// which does not know of hijacked connections; a server of [Harden] then begins
+// which does not know of hijacked connections; a server of [Guard.Harden] then begins
 // a drain of 30 seconds by itself, but does not wait for it.
 func (g *Guard) Shutdown(ctx context.Context) error {
 	c := g.core

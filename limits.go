@@ -26,7 +26,9 @@ type Limits struct {
 	CloseOnRate bool          // end with 1008 instead of delaying
 }
 
-// LimitSession bounds every session.
+// LimitSession bounds every session by the fields of l that are not zero, the
+// rest by their defaults. What is negative, or too little for any peer, is an
+// error of New. See [LimitSessionBy] for limits of one identity.
 func LimitSession(l Limits) Option {
 	return func(d *draft) {
 		if !d.once("LimitSession") {
