@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 
 	"github.com/wssecure/wssecure/store"
@@ -236,13 +237,12 @@ func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key,
 // judgeAdmission gives the verdict that is earliest in the order of checks.
 func (a *attempt) judgeAdmission(b *admission) error {
 	var worst *store.Admit
+	said := store.None
 	for i := range b.admits[:b.n] {
 		admit := &b.admits[i]
-		if admit.Verdict.Refused == store.Banned && admit.Key.Kind == store.KeyNetwork && a.trusted.Contains(a.client) {
-			continue // TrustNetworks exempts from bans, not from revocation
-		}
-		if admit.Err == nil && rank(admit.Verdict.Refused) > 0 && (worst == nil || rank(admit.Verdict.Refused) < rank(worst.Verdict.Refused)) {
-			worst = admit
+		refused := admit.Verdict.Refused
+		if admit.Err == nil && outranks(refused, said) && !a.spares(a.client, admit.Key, refused) {
+			worst, said = admit, refused
 		}
 	}
 	switch {
@@ -260,18 +260,16 @@ func (a *attempt) judgeAdmission(b *admission) error {
 	return nil
 }
 
-func rank(r store.Refusal) int {
-	switch r {
-	case store.Revoked:
-		return 1
-	case store.Banned:
-		return 2
-	case store.OverRate:
-		return 3
-	case store.OverCap:
-		return 4
-	}
-	return 0
+// spares reports whether TrustNetworks exempts the client: from bans of its
+// network, not from revocation.
+func (c *core) spares(client netip.Addr, key store.Key, r store.Refusal) bool {
+	return r == store.Banned && key.Kind == store.KeyNetwork && c.trusted.Contains(client)
+}
+
+// outranks reports whether r is of an earlier check than other: their order is
+// that of the checks, and None is of none.
+func outranks(r, other store.Refusal) bool {
+	return r != store.None && (other == store.None || r < other)
 }
 
 func (a *attempt) judgeRefused(admit *store.Admit) error {

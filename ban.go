@@ -117,7 +117,8 @@ func (a *attempt) countFailure(r Reason) {
 	f := failureBy{client: a.client, origin: a.originTrust, identity: a.identity, reason: r}
 	for _, rule := range a.policy.failures {
 		if rule.key.kind == keyFunc {
-			f.custom = append(f.custom, customKey{rule.key.name, safeKey(rule.key, a.handshake())})
+			value, _ := a.callKey(rule.key) // what gives none is not charged
+			f.custom = append(f.custom, customKey{rule.key.name, value})
 		}
 	}
 	a.core.chargeFailure(a.policy, f)

@@ -85,9 +85,3 @@ func (a *attempt) callKey(k Key) (value string, err error) {
 	}()
 	return k.fn(a.handshake()), nil
 }
-
-// safeKey survives a key function that panics: the failure is not charged.
-func safeKey(k Key, h *Handshake) (value string) {
-	defer func() { _ = recover() }()
-	return k.fn(h)
-}

@@ -2,14 +2,17 @@ package wssecure
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/wssecure/wssecure/store"
 )
 
-// failures joins what failed within 10 ms for a shared store, so that neither an answer nor the end of a session waits
-// for it, and a flood of forged tokens is one question.
+// failures joins what failed within 10 ms for a shared store, so that neither an
+// answer nor the end of a session waits for it, and a flood of forged tokens is
+// one question.
 type failures struct {
 	mu      sync.Mutex
 	pending map[failureKey]*failureCount
@@ -36,14 +39,18 @@ const (
 
 // charge counts one failure: at once in a memory, soon in a shared store.
 func (c *core) charge(p *policy, rule failureRule, key store.Key, by failureBy) {
+	k := failureKey{key, rule.rate, rule.ban}
 	if c.nodeStore() == nil {
-		c.chargeNow(failureKey{key, rule.rate, rule.ban}, &failureCount{p, by, 1})
+		admit := k.admit(1)
+		c.quietly(&admit)
+		if isOverRate(&admit) {
+			c.banFor(p, key, rule.ban, by)
+		}
 		return
 	}
 	f := &c.failing
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	k := failureKey{key, rule.rate, rule.ban}
 	if f.pending[k] != nil {
 		f.pending[k].n++
 		return
@@ -61,44 +68,50 @@ func (c *core) charge(p *policy, rule failureRule, key store.Key, by failureBy) 
 	}
 }
 
-func (c *core) chargeNow(k failureKey, f *failureCount) {
-	charge := store.Admit{Key: k.key, Bucket: "failures", Rate: store.Rate(k.rate), N: f.n}
-	c.quietly(&charge)
-	if charge.Err == nil && charge.Verdict.Refused == store.OverRate {
-		c.banFor(f.policy, k.key, k.ban, f.by)
+// admit takes n tokens of the rule's budget.
+func (k failureKey) admit(n int) store.Admit {
+	return store.Admit{Key: k.key, Bucket: "failures", Rate: store.Rate(k.rate), N: n}
+}
+
+func isOverRate(a *store.Admit) bool { return a.Err == nil && a.Verdict.Refused == store.OverRate }
+
+// chargeJoined runs while failures come.
+func (c *core) chargeJoined() {
+	for {
+		time.Sleep(failuresJoined)
+		batch := c.failing.take()
+		if len(batch) == 0 {
+			return
+		}
+		c.chargeBatch(batch)
 	}
 }
 
-// chargeJoined runs while failures come. A ban may wait for a store that is away, longer than the others should.
-func (c *core) chargeJoined() {
-	f := &c.failing
-	for {
-		time.Sleep(failuresJoined)
-		f.mu.Lock()
-		batch := f.pending
-		f.pending = nil
-		if len(batch) == 0 {
-			f.running = false
-			f.mu.Unlock()
-			return
-		}
-		f.mu.Unlock()
-		keys := make([]failureKey, 0, len(batch))
-		charges := make([]store.Admit, 0, len(batch))
-		ops := make([]store.Op, 0, len(batch))
-		for k, x := range batch {
-			keys = append(keys, k)
-			charges = append(charges, store.Admit{Key: k.key, Bucket: "failures", Rate: store.Rate(k.rate), N: x.n})
-			ops = append(ops, &charges[len(charges)-1])
-		}
-		if err := c.store.Do(context.Background(), ops...); err != nil {
-			c.storeFailed(err)
-			continue
-		}
-		for i := range charges {
-			if charges[i].Err == nil && charges[i].Verdict.Refused == store.OverRate {
-				go c.banFor(batch[keys[i]].policy, keys[i].key, keys[i].ban, batch[keys[i]].by)
-			}
+// take empties what is pending; with nothing to take, the next failure starts
+// anew.
+func (f *failures) take() map[failureKey]*failureCount {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	batch := f.pending
+	f.pending = nil
+	f.running = len(batch) > 0
+	return batch
+}
+
+func (c *core) chargeBatch(batch map[failureKey]*failureCount) {
+	keys := slices.Collect(maps.Keys(batch))
+	admits, ops := make([]store.Admit, len(keys)), make([]store.Op, len(keys))
+	for i, k := range keys {
+		admits[i] = k.admit(batch[k].n)
+		ops[i] = &admits[i]
+	}
+	if err := c.store.Do(context.Background(), ops...); err != nil {
+		c.storeFailed(err) // it may still write its answers
+		return
+	}
+	for i, k := range keys {
+		if f := batch[k]; isOverRate(&admits[i]) {
+			go c.banFor(f.policy, k.key, k.ban, f.by) // it may wait for a store that is away, longer than the others should
 		}
 	}
 }

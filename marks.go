@@ -50,11 +50,7 @@ func (c *core) standing(ctx context.Context, held ...holding) ([]store.Refusal, 
 	said := make([]store.Refusal, len(held))
 	for i, h := range held {
 		for _, q := range h.questions() {
-			refused := answers[q]
-			if refused == store.Banned && q.key.Kind == store.KeyNetwork && c.trusted.Contains(h.session.client) {
-				continue // TrustNetworks exempts from bans, not from revocation
-			}
-			if rank(refused) > 0 && (said[i] == store.None || rank(refused) < rank(said[i])) {
+			if refused := answers[q]; outranks(refused, said[i]) && !c.spares(h.session.client, q.key, refused) {
 				said[i] = refused
 			}
 		}
