@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/probe"
@@ -32,21 +33,26 @@ type Endpoint struct {
 	Page   *probe.Response // to Get; nil when there was none
 	Answer *probe.Response // to the honest handshake
 
+	at  netip.AddrPort       // where Reach found it
 	TLS *tls.ConnectionState // of Reach; nil for ws://
 	// Untrusted is why the chain does not verify; nil when it does, and for ws://.
 	Untrusted error
 }
 
-// Addr is what is dialled.
-func (e *Endpoint) Addr() string {
-	if e.Connect != "" {
-		return e.Connect
+// Addr is the target's, as it was named.
+func (e *Endpoint) Addr() string { return cmp.Or(e.Connect, e.URL.Addr()) }
+
+// At is what is dialled: once Reach has found the target, the address where it was found. A name that resolves to another
+// address in the middle of a scan would lead the scan, and the token, to somebody else.
+func (e *Endpoint) At() string {
+	if e.at.IsValid() {
+		return e.at.String()
 	}
-	return e.URL.Addr()
+	return e.Addr()
 }
 
 // Dial opens a connection without TLS. Close gives its place back.
-func (e *Endpoint) Dial(ctx context.Context) (net.Conn, error) { return e.DialAddr(ctx, e.Addr()) }
+func (e *Endpoint) Dial(ctx context.Context) (net.Conn, error) { return e.DialAddr(ctx, e.At()) }
 
 // DialAddr is Dial to another port of the same host.
 func (e *Endpoint) DialAddr(ctx context.Context, addr string) (net.Conn, error) {
@@ -63,13 +69,14 @@ func (e *Endpoint) DialAddr(ctx context.Context, addr string) (net.Conn, error) 
 	return &seat{Conn: nc, leave: leave, stop: context.AfterFunc(ctx, func() { nc.Close() })}, nil
 }
 
-// clientTLS speaks to servers of every age: what is wrong with them is a finding, not the end of the scan. The chain is
-// judged apart.
+// clientTLS speaks to servers of every age: what is wrong with them is a finding, not the end of the scan. A chain that
+// Reach has found good must be so on every connection: each may carry the token, and may end at somebody else.
 func (e *Endpoint) clientTLS() *tls.Config {
 	c := OldTLS()
 	c.ServerName = e.URL.Host
 	c.NextProtos = []string{"http/1.1"}
-	c.InsecureSkipVerify = true
+	c.RootCAs = e.Roots
+	c.InsecureSkipVerify = e.TLS == nil || e.AnyCA || e.Untrusted != nil
 	return c
 }
 
@@ -89,6 +96,9 @@ func (e *Endpoint) Reach(ctx context.Context) error {
 		return e.dialFault(err)
 	}
 	defer nc.Close()
+	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		e.at = tcp.AddrPort()
+	}
 	if !e.URL.Secure {
 		return nil
 	}
@@ -129,7 +139,7 @@ func (e *Endpoint) Trusts() bool {
 	if e.URL.Secure {
 		return e.Untrusted == nil
 	}
-	return e.URL.IsLoopback()
+	return e.URL.IsLoopback() && e.at.Addr().Unmap().IsLoopback()
 }
 
 // Open connects, with TLS where the URL says so, for one exchange of HTTP.
@@ -212,7 +222,7 @@ func (e *Endpoint) Anonymous() *probe.Handshake {
 
 // PlainAddr is where the host may serve without TLS; empty when nothing says so.
 func (e *Endpoint) PlainAddr() string {
-	host, _, err := net.SplitHostPort(e.Addr())
+	host, _, err := net.SplitHostPort(e.At())
 	switch {
 	case err != nil:
 		return ""

@@ -144,7 +144,7 @@ func (s *scan) cutShort(ctx context.Context) error {
 // target is the endpoint as the catalogue sees it.
 func (s *scan) target() *attack.Target {
 	t := &attack.Target{
-		URL: s.end.URL.Raw(), Addr: s.options.Connect, TLS: s.tls(),
+		URL: s.end.URL.Raw(), Addr: s.end.At(), TLS: s.tls(),
 		Origin: s.options.Origin, Subprotocols: s.options.Subprotocols, Place: s.options.Place,
 		Lines:  []string{"User-Agent: " + s.end.Agent},
 		Active: s.options.Active, Patience: s.options.Patience,

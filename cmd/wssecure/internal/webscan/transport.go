@@ -46,7 +46,7 @@ func plainSocket(ctx context.Context, e *endpoint.Endpoint) finding.Verdict {
 		return finding.Left("the target itself is ws://")
 	}
 	verdict := finding.Held("refused")
-	for _, addr := range []string{e.Addr(), e.PlainAddr()} {
+	for _, addr := range []string{e.At(), e.PlainAddr()} {
 		if addr == "" {
 			continue
 		}
