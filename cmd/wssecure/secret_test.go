@@ -19,7 +19,7 @@ const canary = "eyJjYW5hcnki.eyJjYW5hcnktcGF5bG9hZCI.Y2FuYXJ5LXNpZ25hdHVyZQ"
 
 // parrot repeats what it was sent wherever a report might show it.
 func parrot(w http.ResponseWriter, r *http.Request) {
-	secret := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") + r.URL.Query().Get("ticket")
+	secret := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") + r.URL.Query().Get("ticket") + r.URL.Query().Get("access")
 	if secret == "" {
 		w.WriteHeader(401)
 		return
@@ -31,6 +31,19 @@ func parrot(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html")
 	w.WriteHeader(403)
 	io.WriteString(w, secret)
+}
+
+// admitting takes every handshake, whatever its method, and says to anybody else where he came from.
+func admitting(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Sec-WebSocket-Key") == "" {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(403)
+		io.WriteString(w, r.RequestURI+" "+r.URL.Query().Get("access"))
+		return
+	}
+	w.Header().Set("Upgrade", "websocket")
+	w.Header().Set("Connection", "Upgrade")
+	w.WriteHeader(101)
 }
 
 func TestNoSecretIsShown(t *testing.T) {
@@ -49,6 +62,27 @@ func TestNoSecretIsShown(t *testing.T) {
 			t.Parallel()
 			o := run(t, canary, append([]string{"scan", "--rate", "1000", "--ca", ca.File, "--connect", addr, "--format", row.format}, row.args...)...)
 			for _, secret := range []string{canary, "eyJjYW5hcnki.ey", "canary-ticket", "Y2FuYXJ5LXNpZ25hdHVyZQ"} {
+				if i := strings.Index(o.out+o.err, secret); i >= 0 {
+					t.Errorf("%q is shown: %s", secret, (o.out + o.err)[max(0, i-80):i+20])
+				}
+			}
+		})
+	}
+}
+
+// A token that has to be escaped where it goes is as secret in that spelling, and so is whatever the URL's query holds,
+// however short and however it was escaped.
+func TestNoSecretIsShownInAnotherSpelling(t *testing.T) {
+	t.Parallel()
+	const opaque = `a"b+c/d\e=f+sparrow/of"an\opaque+token==`
+	ca := testbed.NewAuthority(t)
+	addr := testbed.Serve(t, &http.Server{Handler: http.HandlerFunc(admitting), TLSConfig: &tls.Config{Certificates: []tls.Certificate{ca.Issue(nil)}}})
+	for _, format := range []string{"json", "text"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			o := run(t, opaque, "scan", "--rate", "1000", "--ca", ca.File, "--connect", addr, "--format", format,
+				"--token-in", "query:access", url+"?pin=12345&ticket=sparr%6fw%2fticket%2bsparrow")
+			for _, secret := range []string{"sparrow", "sparr%6fw", "opaque", "of%22an", "pin=1"} {
 				if i := strings.Index(o.out+o.err, secret); i >= 0 {
 					t.Errorf("%q is shown: %s", secret, (o.out + o.err)[max(0, i-80):i+20])
 				}

@@ -195,6 +195,7 @@ func (t *Target) hide(secret string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.secrets[secret] = true
+	t.secrets[url.QueryEscape(secret)] = true // as it stands in a query, and comes back out of one
 }
 
 func (t *Target) redact(s string) string {

@@ -128,7 +128,8 @@ func line(h *probe.Handshake, name string) string {
 func difference(before, after *probe.Handshake) string {
 	found := append(diff(after.Lines, before.Lines, ""), diff(before.Lines, after.Lines, "no ")...)
 	if after.Method != before.Method || after.Target != before.Target || after.Proto != before.Proto {
-		found = append([]string{after.Method + " " + after.Target + " " + after.Proto}, found...)
+		path, _, _ := strings.Cut(after.Target, "?") // tokens and tickets stand behind it
+		found = append([]string{after.Method + " " + path + " " + after.Proto}, found...)
 	}
 	return strings.Join(found, " | ")
 }

@@ -87,9 +87,17 @@ func (u *URL) String() string { return u.shown }
 // Raw is the URL as it was given, never to be shown.
 func (u *URL) Raw() string { return u.raw }
 
-// Secrets are the values of the query that are long enough to be one.
+// Secrets are the query as it was written, and its values that are long enough to be one.
 func (u *URL) Secrets() []string {
 	var secrets []string
+	if _, written, found := strings.Cut(u.Path, "?"); found && written != "" {
+		secrets = append(secrets, "?"+written)
+		for pair := range strings.SplitSeq(written, "&") {
+			if _, v, _ := strings.Cut(pair, "="); len(v) >= 8 {
+				secrets = append(secrets, v)
+			}
+		}
+	}
 	for _, values := range u.query {
 		for _, v := range values {
 			if len(v) >= 8 {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -71,6 +70,7 @@ func Target(ctx context.Context, u *endpoint.URL, o Options, progress Progress) 
 	began := time.Now()
 	s := &scan{
 		options:  o,
+		hidden:   hide(o.Token, u.Secrets()),
 		progress: progress,
 		end: &endpoint.Endpoint{
 			URL: u, Connect: o.Connect, Roots: o.Roots, AnyCA: o.AnyCA, Plain: o.Plain, Origin: o.Origin, Timeout: o.Timeout,
@@ -83,13 +83,13 @@ func Target(ctx context.Context, u *endpoint.URL, o Options, progress Progress) 
 		err = s.cutShort(ctx) // whatever else failed then failed by that
 	}
 	if err != nil {
-		s.result.Error = s.redact(err.Error())
+		s.result.Error = s.hidden.redact(err.Error())
 	} else {
 		s.result.Grade, s.result.Because = finding.GradeOf(s.result.Findings, s.result.Admitted)
 	}
 	for i := range s.result.Findings {
 		f := &s.result.Findings[i]
-		f.Sent, f.Got, f.Detail = s.redact(f.Sent), s.redact(f.Got), s.redact(f.Detail)
+		f.Sent, f.Got, f.Detail = s.hidden.redact(f.Sent), s.hidden.redact(f.Got), s.hidden.redact(f.Detail)
 	}
 	finding.Sort(s.result.Findings, Rules())
 	s.result.Took = time.Since(began)
@@ -98,6 +98,7 @@ func Target(ctx context.Context, u *endpoint.URL, o Options, progress Progress) 
 
 type scan struct {
 	options  Options
+	hidden   hidden
 	end      *endpoint.Endpoint
 	progress Progress
 	result   report.Target
@@ -191,7 +192,7 @@ func (s *scan) meet(ctx context.Context, t *attack.Target) error {
 		return fmt.Errorf("%s does not answer a third handshake: %s", s.end.Addr(), quote.Cut(err.Error(), quote.Value))
 	}
 	s.end.Answer = answer
-	s.result.Answer = s.redact(quote.Cut(answer.StatusLine, quote.Value))
+	s.result.Answer = s.hidden.redact(quote.Cut(answer.StatusLine, quote.Value))
 	s.result.Admitted = answer.Status == 101
 	if err := notSocket(answer); err != nil {
 		return err
@@ -257,26 +258,6 @@ func (s *scan) step(id string) {
 	defer s.mu.Unlock()
 	s.done++
 	s.progress(s.done, s.all, id)
-}
-
-// shortestSecret is what may be shown of a token's beginning: every JWT begins with some of it.
-const shortestSecret = 12
-
-// redact takes the token and its parts, and what the URL's query holds, out of a text, also where a cut has left only
-// the beginning.
-func (s *scan) redact(text string) string {
-	secrets := append(s.end.URL.Secrets(), s.options.Token)
-	for _, part := range strings.Split(s.options.Token, ".") {
-		if len(part) >= shortestSecret {
-			secrets = append(secrets, part)
-		}
-	}
-	for _, secret := range secrets {
-		for n := len(secret); n > 0 && (n == len(secret) || n >= shortestSecret); n-- {
-			text = strings.ReplaceAll(text, secret[:n], "<secret>")
-		}
-	}
-	return text
 }
 
 func facts(state *tls.ConnectionState) *report.TLS {
