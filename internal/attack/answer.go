@@ -89,7 +89,7 @@ func (t *Target) openFrom(ctx context.Context, local string, h *probe.Handshake)
 func (l *link) handshake(h *probe.Handshake) (*link, answer) {
 	began := time.Now()
 	sent := l.Send(h.Bytes())
-	r, err := l.Response() // also when not all could be sent: a server may refuse before it has read everything
+	r, err := l.Answer() // also when not all could be sent: a server may refuse before it has read everything
 	if err == nil {
 		return l, answer{response: r, took: time.Since(began)}
 	}

@@ -52,6 +52,28 @@ func (c *Conn) Response() (*Response, error) {
 	if err := c.startRead(); err != nil {
 		return nil, err
 	}
+	return c.response()
+}
+
+// mostInterim is how many interim answers are passed over.
+const mostInterim = 10
+
+// Answer is Response for whoever asks what became of a request: interim answers but 101 are passed over. All of it is one
+// step.
+func (c *Conn) Answer() (*Response, error) {
+	if err := c.startRead(); err != nil {
+		return nil, err
+	}
+	for range mostInterim + 1 {
+		r, err := c.response()
+		if err != nil || r.Status == 101 || r.Status/100 != 1 {
+			return r, err
+		}
+	}
+	return nil, errors.New("probe: interim answers without end")
+}
+
+func (c *Conn) response() (*Response, error) {
 	left := maxHead
 	line, err := c.headLine(&left)
 	if err != nil {

@@ -194,7 +194,7 @@ func (e *Endpoint) Hear(ctx context.Context) (tongue string, err error) {
 // Exchange is Ask over a connection that is there.
 func Exchange(c *probe.Conn, request *probe.Handshake) (*probe.Response, error) {
 	sent := c.Send(request.Bytes())
-	r, err := c.Response()
+	r, err := c.Answer()
 	if r != nil {
 		return r, nil
 	}
