@@ -229,6 +229,16 @@ func healthy() []sound {
 			target.Origin = "http://" + target.Host
 			return target
 		}},
+		{"browser refusals", true, sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
+			return targetOf(wssecuretest.NewFixture(t, hasty, wssecure.SetBrowserRefusals()))
+		}},
+		{"strict", false, sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
+			target := targetOf(wssecuretest.NewFixture(t, hasty, wssecure.RequireOrigin(), wssecure.AllowSubprotocols("chat"), wssecure.RequireSubprotocol(),
+				wssecure.SetCSP("default-src 'none'; frame-ancestors 'none'; sandbox"),
+				wssecure.LimitSessionBy(func(*wssecure.Identity) wssecure.Limits { return wssecure.Limits{Lifetime: time.Hour} })))
+			target.Subprotocols = []string{"chat"}
+			return target
+		}},
 	}
 }
 

@@ -20,6 +20,7 @@ type answer struct {
 	response *probe.Response // nil with err
 	err      error
 	took     time.Duration
+	after    ending // of ask: what came behind a 101 at once
 }
 
 // status is 0 when no answer came.
@@ -41,7 +42,7 @@ func (a answer) timedOut() bool {
 }
 
 // busy reports a refusal that says nothing of the handshake: the server had enough of us, or of everybody.
-func (a answer) busy() bool { return a.status() == 429 || a.status() == 503 }
+func (a answer) busy() bool { return a.status() == 429 || a.status() == 503 || a.after.code == 1013 }
 
 // retryAfter is how long a busy server asks for.
 func (a answer) retryAfter() time.Duration {
@@ -67,6 +68,7 @@ func (a answer) putOff() bool {
 func (t *Target) ask(ctx context.Context, h *probe.Handshake) answer {
 	l, a := t.open(ctx, h)
 	if l != nil {
+		a = l.farewell(a)
 		l.Close()
 	}
 	return a
@@ -111,6 +113,9 @@ func (t *Target) got(a answer) string {
 		if len(a.response.Body) > 0 {
 			text += " | " + string(a.response.Body)
 		}
+		if a.after.over() {
+			text += " | and then " + a.after.plain()
+		}
 		return quote.Cut(t.redact(text), longestGot)
 	case a.closed():
 		return "the connection was closed without an answer"
@@ -138,7 +143,7 @@ func (t *Target) askTwice(ctx context.Context, h *probe.Handshake) answer {
 func (t *Target) refusal(sent string, a answer) Verdict {
 	v := Verdict{Sent: quote.Cut(t.redact(sent), longestGot), Got: t.got(a)}
 	switch {
-	case a.status() == 101:
+	case a.admitted() && !(a.after.cut && t.honest.admitted() && !t.honest.after.cut):
 		v.State = Broken
 	case a.closed():
 		v.State = Held
@@ -146,7 +151,7 @@ func (t *Target) refusal(sent string, a answer) Verdict {
 		v.State, v.Detail = Unclear, "no answer"
 	case a.busy() && !t.honest.busy():
 		v.State, v.Detail = Unclear, "the server was busy: it may have refused for that alone"
-	case t.honest.status() != 101 && a.status() == t.honest.status():
+	case !t.honest.admitted() && a.like(t.honest):
 		v.State, v.Detail = Unclear, "the honest handshake is refused in the same way: give a token, or an Origin that is admitted"
 	default:
 		v.State = Held

@@ -209,7 +209,7 @@ func (t *Target) mustNotAnswer(ctx context.Context, sent string, h *probe.Handsh
 
 func replay(ctx context.Context, t *Target) Verdict {
 	h := t.Honest()
-	if a := t.askTwice(ctx, h); a.status() != 101 {
+	if a := t.askTwice(ctx, h); !a.admitted() {
 		return unclear("an honest handshake", t.got(a), "it was not admitted the first time")
 	}
 	return t.refusal("the same bytes for a second time", t.ask(ctx, h))

@@ -77,8 +77,11 @@ func (t *Target) hold(ctx context.Context, n int, local string) ([]*link, answer
 		opening.Go(func() {
 			for turn() {
 				l, a := t.openFrom(ctx, local, t.Honest())
+				if l != nil {
+					a = l.farewell(a)
+				}
 				mu.Lock()
-				if a.status() == 101 {
+				if a.admitted() {
 					links = append(links, l)
 					if !refused {
 						last = a
@@ -146,9 +149,9 @@ func manyHandshakes(ctx context.Context, t *Target) Verdict {
 			for !enough() {
 				l, a := t.openFrom(ctx, t.source(3), t.anonymous())
 				if l != nil {
-					l.goodbye(a)
+					a = l.goodbye(a)
 				}
-				if a.busy() || a.status() == 403 && a.response.Get("Retry-After") != "" || a.err != nil {
+				if a.busy() || a.after.code == 1008 || a.status() == 403 && a.response.Get("Retry-After") != "" || a.err != nil {
 					mu.Lock()
 					stopped = a
 					mu.Unlock()
@@ -164,11 +167,12 @@ func manyHandshakes(ctx context.Context, t *Target) Verdict {
 	return held(sent, t.got(stopped))
 }
 
-// goodbye ends a session that was admitted, so that it takes no place.
-func (l *link) goodbye(a answer) {
+// goodbye ends a session that was admitted, so that it takes no place; where none was, the server has said so first.
+func (l *link) goodbye(a answer) answer {
 	if a.status() == 101 {
 		l.Send(probe.CloseFrame(1000, ""))
-		l.AwaitEOF(time.Second)
+		a.after = l.watch(time.Second, nil)
 	}
 	l.Close()
+	return a
 }

@@ -47,7 +47,7 @@ func oracle(ctx context.Context, t *Target) Verdict {
 		return faceOf(a), a
 	}
 	first, a := ask(kinds[0])
-	if a.response == nil || a.status() == 101 || a.busy() {
+	if a.response == nil || a.admitted() || a.busy() {
 		return unclear(kinds[0].name, t.got(a), "there was no refusal to look at")
 	}
 	again, _ := ask(kinds[0])
@@ -71,7 +71,7 @@ func faceOf(a answer) face {
 	if a.response == nil {
 		return face{"status": "none"}
 	}
-	f := face{"status": a.response.StatusLine, "body": string(a.response.Body), "length": fmt.Sprint(len(a.response.Body))}
+	f := face{"status": a.response.StatusLine, "body": string(a.response.Body), "length": fmt.Sprint(len(a.response.Body)), "end": a.after.plain()}
 	for _, h := range a.response.Header {
 		f["header "+strings.ToLower(h.Name)] += h.Value + "\n"
 	}

@@ -25,10 +25,11 @@ func outlived(ctx context.Context, t *Target) Verdict {
 		}
 		h := t.with(token)
 		l, a := t.open(ctx, h)
-		if l == nil || a.status() != 101 {
-			if l != nil {
-				l.Close()
-			}
+		if l == nil {
+			continue
+		}
+		if !l.farewell(a).admitted() {
+			l.Close()
 			continue
 		}
 		defer l.Close()
@@ -43,7 +44,7 @@ func (t *Target) endsWithToken(ctx context.Context, l *link, token, sent string)
 		if e := l.watch(2*time.Second, nil); e.over() {
 			return held(sent, e.String())
 		}
-		if a := t.ask(ctx, t.with(token)); a.status() == 101 {
+		if a := t.ask(ctx, t.with(token)); a.admitted() {
 			continue
 		}
 		if e := l.watch(atOnce, nil); e.over() {

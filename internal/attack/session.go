@@ -3,7 +3,6 @@ package attack
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -59,6 +58,14 @@ func (e ending) String() string {
 	return "the session is open"
 }
 
+// plain is String for a text that is quoted as a whole.
+func (e ending) plain() string {
+	if e.code != 0 {
+		return fmt.Sprintf("closed with %d %s", e.code, e.reason)
+	}
+	return e.String()
+}
+
 // watch reads until the session ends, a pong with that payload comes, or the time is over.
 func (l *link) watch(d time.Duration, pong []byte) ending {
 	end := time.Now().Add(d)
@@ -74,10 +81,8 @@ func (l *link) watch(d time.Duration, pong []byte) ending {
 			return ending{cut: true}
 		}
 		switch {
-		case f.Opcode == probe.Close && len(f.Payload) < 2:
-			return ending{code: 1005}
 		case f.Opcode == probe.Close:
-			return ending{code: int(binary.BigEndian.Uint16(f.Payload)), reason: string(f.Payload[2:])}
+			return closedWith(f.Payload)
 		case f.Opcode == probe.Pong && pong != nil && bytes.Equal(f.Payload, pong):
 			return ending{alive: true}
 		}

@@ -29,7 +29,7 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 	var a answer
 	for ; time.Since(asked) < recovery; sleep(ctx, 250*time.Millisecond) {
 		a = t.ask(ctx, t.Honest())
-		if a.status() == t.honest.status() {
+		if a.like(t.honest) {
 			return v
 		}
 		if a.putOff() && (a.response == nil || time.Since(asked) > settling) || ctx.Err() != nil {

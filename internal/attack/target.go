@@ -130,7 +130,7 @@ func (t *Target) Prepare(ctx context.Context) error {
 }
 
 // Admitted reports whether the honest handshake was, and what came back.
-func (t *Target) Admitted() (bool, string) { return t.honest.status() == 101, t.got(t.honest) }
+func (t *Target) Admitted() (bool, string) { return t.honest.admitted(), t.got(t.honest) }
 
 // Honest is a handshake as a good client sends it, with a nonce of its own, to be changed.
 func (t *Target) Honest() *probe.Handshake {

@@ -21,7 +21,7 @@ func ticketAttacks() []Attack {
 		Option: "FromTicket, Guard.TicketHandler",
 	},
 		ticket("ticket-replay", "a ticket for a second time", func(ctx context.Context, t *Target, shown func(string) *probe.Handshake, ticket string) Verdict {
-			if a := t.askTwice(ctx, shown(ticket)); a.status() != 101 {
+			if a := t.askTwice(ctx, shown(ticket)); !a.admitted() {
 				return unclear("a fresh ticket", t.got(a), "it was not admitted the first time")
 			}
 			return t.mustRefuse(ctx, "the same ticket again", shown(ticket))
@@ -68,12 +68,13 @@ func raceTicket(ctx context.Context, t *Target, shown func(string) *probe.Handsh
 		racing.Go(func() {
 			<-start
 			l, a := t.open(ctx, shown(ticket))
-			if a.status() == 101 {
+			if l == nil {
+				return
+			}
+			if l.farewell(a).admitted() {
 				admitted.Add(1)
 			}
-			if l != nil {
-				links <- l
-			}
+			links <- l
 		})
 	}
 	close(start)

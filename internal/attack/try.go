@@ -63,7 +63,7 @@ func (t *Target) lacks(a Attack) (Verdict, bool) {
 		{NeedTicket, t.Ticket != nil, "no function that issues tickets was given"},
 		{NeedRevoke, t.Revoke != nil, "no function that revokes was given"},
 		{NeedLog, t.Log != nil, "no function that reads the server's log was given"},
-		{NeedSession, t.honest.status() == 101, "the honest handshake is not admitted: " + t.got(t.honest)},
+		{NeedSession, t.honest.admitted(), "the honest handshake is not admitted: " + t.got(t.honest)},
 	} {
 		if a.Needs&n.need != 0 && !n.given {
 			return left("%s", n.missing), true

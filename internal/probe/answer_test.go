@@ -42,7 +42,9 @@ func TestAnswerIsOneStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		defer ours.Close()
+		over := make(chan struct{})
 		go func() {
+			defer close(over)
 			for {
 				if _, err := fmt.Fprint(theirs, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
 					return
@@ -55,6 +57,7 @@ func TestAnswerIsOneStep(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		theirs.Close()
+		<-over
 	})
 }
 

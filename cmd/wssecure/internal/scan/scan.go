@@ -128,6 +128,11 @@ func (s *scan) run(ctx context.Context) error {
 	if err := target.Prepare(ctx); err != nil {
 		return fmt.Errorf("the handshake was answered before, and now: %s", quote.Cut(err.Error(), quote.Value))
 	}
+	// A server that has had enough of us by now shows no more than one that never admitted us.
+	if admitted, got := target.Admitted(); s.result.Admitted && !admitted {
+		s.result.Admitted = false
+		s.note("The honest handshake was admitted at first, and refused after the checks of TLS and pages: " + got)
+	}
 	attack.Run(ctx, target, catalogue, func(r attack.Result) {
 		s.add(finding.Finding{Rule: finding.OfAttack(r.Attack), Verdict: r.Verdict})
 	})
@@ -193,7 +198,7 @@ func (s *scan) meet(ctx context.Context, t *attack.Target) error {
 	}
 	s.end.Answer = answer
 	s.result.Answer = s.hidden.redact(quote.Cut(answer.StatusLine, quote.Value))
-	s.result.Admitted = answer.Status == 101
+	s.result.Admitted, _ = t.Admitted()
 	if err := notSocket(answer); err != nil {
 		return err
 	}
@@ -203,7 +208,7 @@ func (s *scan) meet(ctx context.Context, t *attack.Target) error {
 	return nil
 }
 
-func (s *scan) note(text string) { s.result.Notes = append(s.result.Notes, text) }
+func (s *scan) note(text string) { s.result.Notes = append(s.result.Notes, s.hidden.redact(text)) }
 
 // refusals are the answers of an endpoint that is there and does not want us.
 var refusals = []int{101, 400, 401, 403, 407, 421, 429, 503}
