@@ -47,6 +47,7 @@ type Target struct {
 	honest   answer // to the first honest handshake
 	pace     pacer
 	fallen   atomic.Pointer[fall] // nil while honest clients are served
+	controls controls
 
 	mu      sync.Mutex
 	secrets map[string]bool // tokens that were sent: never printed
@@ -94,11 +95,11 @@ func (t *Target) locate() error {
 	case u.Host == "" || u.User != nil || u.Fragment != "":
 		return fmt.Errorf("attack: %q is no address of an endpoint", t.URL)
 	}
-	e := endpoint{secure: u.Scheme == "wss" || u.Scheme == "https", host: or(t.Host, u.Host), target: u.RequestURI()}
-	port := u.Port()
-	if port == "" {
-		port = map[bool]string{false: "80", true: "443"}[e.secure]
-	}
+	e := endpoint{secure: u.Scheme == "wss" || u.Scheme == "https", target: u.RequestURI()}
+	usual := map[bool]string{false: "80", true: "443"}[e.secure]
+	port := or(u.Port(), usual)
+	// As browsers write it: a list of origins has no other spelling.
+	e.host = or(t.Host, strings.TrimSuffix(strings.ToLower(u.Host), ":"+usual))
 	e.addr = or(t.Addr, net.JoinHostPort(u.Hostname(), port))
 	e.name = (&url.URL{Host: e.host}).Hostname()
 	if e.secure {

@@ -68,6 +68,24 @@ func TestTargetsThatAreNone(t *testing.T) {
 	}
 }
 
+// Host and Origin are what a browser makes of the URL, however it is written.
+func TestHostAndOriginAreABrowsers(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == "chat.example.com" && r.Header.Get("Origin") == "http://chat.example.com" {
+			admit(w, r)
+			return
+		}
+		w.WriteHeader(403)
+	}))
+	t.Cleanup(s.Close)
+	for _, url := range []string{"ws://chat.example.com/", "ws://chat.example.com:80/", "ws://CHAT.example.com"} {
+		target := prepared(t, &attack.Target{URL: url, Addr: strings.TrimPrefix(s.URL, "http://")})
+		if ok, got := target.Admitted(); !ok {
+			t.Errorf("%s: %s", url, got)
+		}
+	}
+}
+
 // A verdict says what the server did, and nothing that it cannot know.
 func TestVerdicts(t *testing.T) {
 	good := func(r *http.Request) bool { return r.Header.Get("Origin") == "https://app.example.com" }

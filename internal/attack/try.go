@@ -34,6 +34,9 @@ func (a Attack) Try(ctx context.Context, t *Target) Verdict {
 	if a.Active && v.State != Left && v.State != Broken {
 		return t.survived(ctx, a.ID, began, v)
 	}
+	if v.State == Held {
+		return t.meant(ctx, v)
+	}
 	return v
 }
 
