@@ -35,10 +35,9 @@ func closedWith(payload []byte) ending {
 	return ending{code: int(binary.BigEndian.Uint16(payload)), reason: string(payload[2:])}
 }
 
-// refuses tells a close code that says no from those of a session that was, and had nothing to say.
-func (e ending) refuses() bool {
-	return e.code != 0 && e.code != 1000 && e.code != 1001 && e.code != 1005
-}
+// refuses tells a close code that says no from those of a session that was: it had nothing to say, failed, or did not like
+// what it read.
+func (e ending) refuses() bool { return e.code == 1008 || e.code == 1013 || e.code >= 3000 }
 
 // admitted reports a 101 that is meant.
 func (a answer) admitted() bool { return a.status() == 101 && !a.after.refuses() }

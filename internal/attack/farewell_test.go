@@ -49,6 +49,8 @@ func TestA101ThatIsTakenBackIsARefusal(t *testing.T) {
 		{"try again later", closing(1013, ""), attack.Unclear},
 		{"1000", closing(1000, ""), attack.Broken},
 		{"1001", closing(1001, ""), attack.Broken},
+		{"1002: it reads frames", closing(1002, ""), attack.Broken},
+		{"1011: user code failed", closing(1011, ""), attack.Broken},
 		{"no code", func(c net.Conn) { c.Write([]byte{0x88, 0}) }, attack.Broken},
 		{"a message first", func(c net.Conn) {
 			c.Write(probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Text, Payload: []byte("secret")}))

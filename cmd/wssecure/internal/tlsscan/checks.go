@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wssecure/wssecure/cmd/wssecure/internal/endpoint"
@@ -85,9 +86,32 @@ func protocolChecks() []endpoint.Check {
 	)
 }
 
-// ask makes one handshake's beginning.
+// ask makes one handshake's beginning. A server that hangs up on it, or gives a reason that has nothing to do with it, has
+// refused it only if it still begins one with a client of today: it may have had enough of this address.
 func ask(ctx context.Context, e *endpoint.Endpoint, h hello, wantKey bool) (answer, error) {
-	h.serverName = e.URL.Host
+	a, err := begin(ctx, e, h, wantKey)
+	var no refused
+	if errors.As(err, &no) && !slices.Contains(telling, no.why) && !served(ctx, e) {
+		return a, fmt.Errorf("%s, and for a client of today as well", no.why)
+	}
+	return a, err
+}
+
+// telling are the alerts that speak of what was offered.
+var telling = []string{"alert handshake_failure", "alert protocol_version", "alert insufficient_security"}
+
+// served reports whether the server still begins the handshake that it began at first.
+func served(ctx context.Context, e *endpoint.Endpoint) bool {
+	h := hello{version: e.TLS.Version, suites: tls13Suites}
+	if h.version < tls13 {
+		h.suites = join(aeadSuites, oldSuites)
+	}
+	_, err := begin(ctx, e, h, false)
+	return err == nil
+}
+
+func begin(ctx context.Context, e *endpoint.Endpoint, h hello, wantKey bool) (answer, error) {
+	h.serverName = strings.TrimSuffix(e.URL.Host, ".") // RFC 6066 section 3
 	if h.groups == nil {
 		h.groups = commonGroups
 	}
@@ -245,6 +269,8 @@ func alpn(ctx context.Context, e *endpoint.Endpoint) finding.Verdict {
 		return finding.Held("refused: " + alert.Error())
 	case ctx.Err() != nil:
 		return finding.Unclear("no answer")
+	case !served(ctx, e):
+		return finding.Unclear("connection closed, and for a client of today as well")
 	}
 	return finding.Held("refused: connection closed")
 }
