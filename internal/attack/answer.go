@@ -71,6 +71,9 @@ func (t *Target) ask(ctx context.Context, h *probe.Handshake) answer {
 		a = l.farewell(a)
 		l.Close()
 	}
+	if a.after.refuses() {
+		t.takesBack.Store(true)
+	}
 	return a
 }
 

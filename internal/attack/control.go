@@ -32,9 +32,13 @@ func (c *controls) after(ask func() answer) answer {
 // meant keeps a refusal only where an honest handshake behind it still is answered as the first was.
 func (t *Target) meant(ctx context.Context, v Verdict) Verdict {
 	a := t.controls.after(func() answer {
-		a := t.askTwice(ctx, t.Honest())
-		if !a.like(t.honest) && sleep(ctx, 200*time.Millisecond) == nil {
-			a = t.askTwice(ctx, t.Honest())
+		a := t.again(ctx)
+		pause := 200 * time.Millisecond
+		if a.busy() {
+			pause = min(a.retryAfter(), 2*time.Second)
+		}
+		if !a.like(t.honest) && sleep(ctx, pause) == nil {
+			a = t.again(ctx)
 		}
 		return a
 	})
@@ -42,4 +46,18 @@ func (t *Target) meant(ctx context.Context, v Verdict) Verdict {
 		return v
 	}
 	return unclear(v.Sent, v.Got, "an honest handshake behind it is no longer answered as before: it may have been refused for that alone: %s", t.got(a))
+}
+
+// again makes the honest handshake once more. It waits for what may come behind a 101 only where a server has been seen to
+// take one back: there are as many of these as of attacks.
+func (t *Target) again(ctx context.Context) answer {
+	l, a := t.open(ctx, t.Honest())
+	if l == nil {
+		return a
+	}
+	defer l.Close()
+	if t.takesBack.Load() {
+		a = l.farewell(a)
+	}
+	return a
 }

@@ -28,7 +28,7 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 	asked := time.Now()
 	var a answer
 	for ; time.Since(asked) < recovery; sleep(ctx, 250*time.Millisecond) {
-		a = t.ask(ctx, t.Honest())
+		a = t.again(ctx)
 		if a.like(t.honest) {
 			return v
 		}

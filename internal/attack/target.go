@@ -43,11 +43,12 @@ type Target struct {
 	Pace     Pace          // zero fields set no bound
 	Patience time.Duration // how long the server may let a peer stall; zero: see the attacks that wait
 
-	endpoint endpoint
-	honest   answer // to the first honest handshake
-	pace     pacer
-	fallen   atomic.Pointer[fall] // nil while honest clients are served
-	controls controls
+	endpoint  endpoint
+	honest    answer // to the first honest handshake
+	pace      pacer
+	fallen    atomic.Pointer[fall] // nil while honest clients are served
+	controls  controls
+	takesBack atomic.Bool // a 101 was followed by a refusal
 
 	mu      sync.Mutex
 	secrets map[string]bool // tokens that were sent: never printed
