@@ -126,6 +126,10 @@ func leases(ctx context.Context, t *Target) Verdict {
 			return held(sent, "as many were admitted again")
 		}
 	}
+	if a.response == nil {
+		// A bound on connections, such as LimitAccepts, does not speak HTTP.
+		return unclear(sent, t.got(a), "%v later not as many connections are taken as before", recoveryOf)
+	}
 	return broken(sent, t.got(a), "%v later not as many are admitted as before", recoveryOf)
 }
 
