@@ -2,8 +2,10 @@ package wssecure_test
 
 import (
 	"context"
+	"crypto/rand"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,12 +46,21 @@ func sessionMutants() []mutant {
 	fixture := func(opts ...wssecure.Option) func(*testing.T) *catalogue.Target {
 		return func(t *testing.T) *catalogue.Target { return targetOf(wssecuretest.NewFixture(t, opts...)) }
 	}
-	revoking := func(revoke func(s *wssecuretest.Server, token string)) func(*testing.T) *catalogue.Target {
+	// Each token is another user's: what one attack revokes is none of another's.
+	revoking := func(revoke func(s *wssecuretest.Server, user string)) func(*testing.T) *catalogue.Target {
 		return func(t *testing.T) *catalogue.Target {
 			s := wssecuretest.NewFixture(t)
 			target := targetOf(s)
+			var users sync.Map // by token
+			target.Token = func() string {
+				user := rand.Text()
+				token := s.Issuer.Token(user)
+				users.Store(token, user)
+				return token
+			}
 			target.Revoke = func(_ context.Context, token string) error {
-				revoke(s, token)
+				user, _ := users.Load(token)
+				revoke(s, user.(string))
 				return nil
 			}
 			return target
@@ -73,8 +84,11 @@ func sessionMutants() []mutant {
 			return targetOf(s)
 		}},
 		{"Revoke does nothing", []string{"revoke-session", "revoke-handshake", "revoke-race"}, revoking(func(*wssecuretest.Server, string) {})},
-		{"Revoke ends what is open, and keeps no mark", []string{"revoke-handshake", "revoke-race"}, revoking(func(s *wssecuretest.Server, _ string) {
+		{"Revoke ends what is open, and keeps no mark", []string{"revoke-handshake", "revoke-race"}, revoking(func(s *wssecuretest.Server, user string) {
 			for info := range s.Guard.Sessions() {
+				if info.Subject != user {
+					continue
+				}
 				s.Guard.Revoke(context.Background(), wssecure.SessionID(info.ID), "mutant")
 			}
 		})},
