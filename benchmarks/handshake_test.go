@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/wssecure/wssecure"
 )
@@ -46,7 +47,32 @@ func BenchmarkAdmittedTLS(b *testing.B) {
 			_ = s.close()
 		}
 	})
-	judge(b, "14 TLS 1.3 admission, server CPU / coder", compareBy(b, cpuTime, dialled(b, theirs, token), dialled(b, ours, token)).ratio)
+	bare := dialled(b, theirs, token)
+	b.Run("beside coder", func(b *testing.B) {
+		judge(b, "14 TLS 1.3 admission, server CPU / coder", compareBy(b, cpuTime, bare, dialled(b, ours, token)).ratio)
+	})
+	// What of it any server has to pay that frees the handler's goroutine.
+	b.Run("coder with duties", func(b *testing.B) {
+		note("TLS 1.3 admission, coder with duties, server CPU / coder", "ratio", compareBy(b, cpuTime, bare, dialled(b, http.HandlerFunc(dutiful), token)).ratio)
+	})
+}
+
+// dutiful is coder/websocket with user code on a goroutine of its own, a context
+// to cancel it, and a timer.
+func dutiful(w http.ResponseWriter, r *http.Request) {
+	s, err := acceptCoder(w, r)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	timer := time.AfterFunc(time.Hour, cancel)
+	go func() {
+		_ = s.idle()
+		_ = ctx.Err() // what user code would do with it
+		cancel()
+		timer.Stop()
+		_ = s.close()
+	}()
 }
 
 // dialled serves h over TLS to a dialler.
