@@ -78,10 +78,7 @@ func TestMistakesOfUse(t *testing.T) {
 const tokenVariable = "WSSECURE_TOKEN"
 
 func TestTokensWithBlanksAreRefused(t *testing.T) {
-	for _, token := range []string{"canary token", "canary\r\nX: y", "canary\x00", "canaryé"} {
-		if strings.Contains(token, "\x00") {
-			continue // no environment holds one
-		}
+	for _, token := range []string{"canary token", "canary\r\nX: y", "canaryé"} {
 		if o := run(t, token, "scan", "wss://127.0.0.1:1/"); o.code != 2 || !strings.Contains(o.err, tokenVariable) || strings.Contains(o.err, "canary") {
 			t.Errorf("%q: exit %d, %s", token, o.code, o.err)
 		}
