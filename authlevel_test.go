@@ -33,7 +33,7 @@ func TestAuthLevelRows(t *testing.T) {
 		{"A-27 amr is no acr", members{"amr": []string{"mfa"}, "auth_time": ago(0)}, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := wssecuretest.NewFixture(t, stepUp())
+			s := wssecuretest.NewServer(t, stepUp())
 			hs := s.Handshake(claimed(row.claims)(s.Issuer))
 			if row.admitted {
 				wantAdmitted(t, s, hs)
@@ -50,11 +50,11 @@ func TestAuthLevelRows(t *testing.T) {
 		})
 	}
 	t.Run("A-27 before scopes", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, readWrite(), stepUp())
+		s := wssecuretest.NewServer(t, readWrite(), stepUp())
 		wantRefused(t, s, s.Handshake(s.Issuer.Token("alice")), 401, wssecure.ReasonAuthLevel)
 	})
 	t.Run("A-27 amr by claim", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, wssecure.RequireClaim("amr", "mfa"))
+		s := wssecuretest.NewServer(t, wssecure.RequireClaim("amr", "mfa"))
 		wantRefused(t, s, s.Handshake(claimed(members{"amr": []string{"pwd"}})(s.Issuer)), 403, wssecure.ReasonForbidden)
 		wantAdmitted(t, s, s.Handshake(claimed(members{"amr": []string{"pwd", "mfa"}})(s.Issuer)))
 	})

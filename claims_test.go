@@ -83,7 +83,7 @@ func TestAuthorizationRows(t *testing.T) {
 	} {
 		for _, row := range table.rows {
 			t.Run(row.name, func(t *testing.T) {
-				s := wssecuretest.NewFixture(t, row.rule)
+				s := wssecuretest.NewServer(t, row.rule)
 				hs := s.Handshake(claimed(row.claims)(s.Issuer))
 				if row.admitted {
 					wantAdmitted(t, s, hs)
@@ -102,7 +102,7 @@ func TestAuthorizationRows(t *testing.T) {
 }
 
 func TestRulesAddUp(t *testing.T) {
-	s := wssecuretest.NewFixture(t, wssecure.RequireScopes("a"), wssecure.RequireScopes("b"), roles("x"), wssecure.RequireClaim("team", "y"))
+	s := wssecuretest.NewServer(t, wssecure.RequireScopes("a"), wssecure.RequireScopes("b"), roles("x"), wssecure.RequireClaim("team", "y"))
 	for _, claims := range []members{
 		{"scope": "a", "roles": "x", "team": "y"}, {"scope": "b", "roles": "x", "team": "y"}, {"scope": "a b", "roles": "x"}, {"scope": "a b", "team": "y"},
 	} {
@@ -120,8 +120,10 @@ func TestSubjectsOfTwoIssuers(t *testing.T) {
 	keys := func(i *wssecuretest.Issuer) wssecure.Verifier {
 		return wssecure.StaticKeys(i.JWKS(), i.URL, wssecuretest.Audience)
 	}
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.LimitConns(wssecure.BySubject(), 1),
-		wssecure.RequireToken(wssecure.AnyOf(keys(a), keys(b))))
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.LimitConns(wssecure.BySubject(), 1),
+		wssecure.RequireToken(wssecure.AnyOf(keys(a), keys(b))),
+	}})
 	wantAdmitted(t, s, s.Handshake(a.Token("alice")))
 	_, ofB := wantAdmitted(t, s, s.Handshake(b.Token("alice")))
 	wantRefused(t, s, s.Handshake(a.Token("alice")), 429, wssecure.ReasonConnLimit)
@@ -139,7 +141,7 @@ func TestSubjectsOfTwoIssuers(t *testing.T) {
 
 func TestCheckJudgements(t *testing.T) {
 	var row judgement
-	s := wssecuretest.NewFixture(t, wssecure.RequireCheck("tenant", func(_ context.Context, h *wssecure.Handshake) error {
+	s := wssecuretest.NewServer(t, wssecure.RequireCheck("tenant", func(_ context.Context, h *wssecure.Handshake) error {
 		if h.Identity == nil || h.Identity.Subject != "alice" || h.Origin != wssecuretest.Origin || h.Host != wssecuretest.Host {
 			t.Errorf("the check sees %+v", h)
 		}
@@ -272,7 +274,7 @@ func TestRevokedAtAdmission(t *testing.T) {
 		{"Everyone", wssecure.Everyone().IssuedBefore(cut), false, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := wssecuretest.NewFixture(t)
+			s := wssecuretest.NewServer(t)
 			shown := func(claims, more members) *probe.Handshake {
 				return s.Handshake(claimed(named(claims, more))(s.Issuer)).Set("Sec-WebSocket-Key", freshKey())
 			}
@@ -322,12 +324,14 @@ func TestCanaries(t *testing.T) {
 	const canary = "CANARY-text"
 	secret := []byte("CANARY-secret-of-thirty-two-bytes-or-more")
 	issuer := wssecuretest.NewIssuer(t, "")
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.AllowSubprotocols("chat"),
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.AllowSubprotocols("chat"),
 		wssecure.SetLogger(log.logger()),
 		wssecure.LimitSession(wssecure.Limits{MessageSize: 64}),
 		wssecure.RequireToken(wssecure.AnyOf(wssecure.Secrets(issuer.URL, wssecuretest.Audience, secret),
 			wssecure.VerifierFunc(talkative)),
-			wssecure.FromBearer(), wssecure.FromSubprotocol(), wssecure.InsecureFromQuery("t", "U-04"), wssecure.FromCookie("__Host-sid")))
+			wssecure.FromBearer(), wssecure.FromSubprotocol(), wssecure.InsecureFromQuery("t", "U-04"), wssecure.FromCookie("__Host-sid")),
+	}})
 	good := func() string { return issuer.SignSecret("HS256", secret, nil, issuer.Claims("alice")) }
 	answers := new(strings.Builder)
 	send := func(lines ...string) *probe.Conn {

@@ -79,7 +79,7 @@ func TestOrdinaryRequests(t *testing.T) {
 
 // A refusal of HEAD has no body, and so no id that would name its event.
 func TestRefusedHEAD(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	for name, row := range map[string]struct {
 		lines  []string
 		status int

@@ -93,7 +93,7 @@ func spoil(token string) string {
 func withSources(t *testing.T, from []wssecure.Source, more ...wssecure.Option) *wssecuretest.Server {
 	t.Helper()
 	issuer := wssecuretest.NewIssuer(t, "")
-	s := wssecuretest.NewServer(t, append([]wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option(from...)}, more...)...)
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: append([]wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option(from...)}, more...)})
 	s.Issuer = issuer
 	return s
 }

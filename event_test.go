@@ -20,7 +20,7 @@ import (
 
 // U-02: what the event of a handshake tells.
 func TestEventFields(t *testing.T) {
-	s := wssecuretest.NewFixture(t, wssecure.RequireCheck("tenant", func(_ context.Context, h *wssecure.Handshake) error {
+	s := wssecuretest.NewServer(t, wssecure.RequireCheck("tenant", func(_ context.Context, h *wssecure.Handshake) error {
 		if h.Request.URL.Query().Has("refuse") {
 			return &wssecure.Rejection{Reason: wssecure.ReasonForbidden, Err: errors.New("no such tenant")}
 		}

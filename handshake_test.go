@@ -30,7 +30,7 @@ var handshakeTables = []struct {
 func TestHandshakeRows(t *testing.T) {
 	for _, table := range handshakeTables {
 		t.Run(table.file, func(t *testing.T) {
-			s := wssecuretest.NewFixture(t, table.options...)
+			s := wssecuretest.NewServer(t, table.options...)
 			for _, row := range handshakeRows(t, table.file) {
 				t.Run(row.name, func(t *testing.T) {
 					// A token of its own, since most rows share the fixture's nonce.

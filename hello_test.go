@@ -26,7 +26,7 @@ func TestBannedClientHello(t *testing.T) {
 		s.WaitEvent(wssecure.EventBanned)
 	}
 	t.Run("Harden, by the operator", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, scarce)
+		s := wssecuretest.NewServer(t, scarce)
 		for range 4 * few { // no accept is counted here
 			if _, err := dialTLS(s, nil); err != nil {
 				t.Fatal(err)
@@ -47,7 +47,7 @@ func TestBannedClientHello(t *testing.T) {
 		wantAdmitted(t, s, freshHandshake(s.Issuer.Token("alice")))
 	})
 	t.Run("Harden, with a shared store", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, wssecure.SetStore(storetest.NewFaulty(store.NewMemory())))
+		s := wssecuretest.NewServer(t, wssecure.SetStore(storetest.NewFaulty(store.NewMemory())))
 		ban(t, s.Guard, "127.0.0.0/8")
 		for range 2 {
 			_, err := dialTLS(s, nil)
@@ -56,7 +56,7 @@ func TestBannedClientHello(t *testing.T) {
 		wantAccepts(t, s.Guard, 2, 0)
 	})
 	t.Run("Harden, of a network that is revoked as well", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t)
+		s := wssecuretest.NewServer(t)
 		ban(t, s.Guard, "127.0.0.0/8")
 		if _, err := s.Guard.Revoke(context.Background(), everybody, "an incident"); err != nil {
 			t.Fatal(err)
@@ -65,7 +65,7 @@ func TestBannedClientHello(t *testing.T) {
 		wantAlert(t, err, "internal error")
 	})
 	t.Run("L-41 Harden leaves to the guard what failures began", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, failing)
+		s := wssecuretest.NewServer(t, failing)
 		known := s.Issuer.Token("alice")
 		wantAdmitted(t, s, freshHandshake(known))
 		fail(s)
@@ -74,7 +74,7 @@ func TestBannedClientHello(t *testing.T) {
 		wantAccepts(t, s.Guard, 0, 0)
 	})
 	t.Run("TLSConfig, for failures too", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, failing)
+		s := wssecuretest.NewServer(t, failing)
 		config := s.Guard.TLSConfig()
 		config.Certificates = ownCertificate(t)
 		addr := serveTLS(t, config)
@@ -94,7 +94,7 @@ func TestBannedClientHello(t *testing.T) {
 		{"TrustProxies", wssecure.TrustProxies("X-Forwarded-For", "127.0.0.0/8")},
 	} {
 		t.Run("L-44 "+row.name+" is exempt", func(t *testing.T) {
-			s := wssecuretest.NewFixture(t, row.exempt)
+			s := wssecuretest.NewServer(t, row.exempt)
 			ban(t, s.Guard, "127.0.0.0/8")
 			if _, err := dialTLS(s, nil); err != nil {
 				t.Error(err)
@@ -102,7 +102,7 @@ func TestBannedClientHello(t *testing.T) {
 		})
 	}
 	t.Run("the caller's own GetConfigForClient is asked, once, after ours", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t)
+		s := wssecuretest.NewServer(t)
 		asked := 0
 		srv := &http.Server{TLSConfig: &tls.Config{
 			Certificates:       ownCertificate(t),

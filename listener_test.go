@@ -164,7 +164,7 @@ func TestListenerRefusesBeforeTLS(t *testing.T) {
 		})
 	}
 	t.Run("above TLS the connection stays a *tls.Conn", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, scarce)
+		s := wssecuretest.NewServer(t, scarce)
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

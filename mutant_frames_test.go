@@ -196,7 +196,7 @@ func frameMutants() []mutant {
 	}
 	loose := func(l wssecure.Limits) func(*testing.T) *catalogue.Target {
 		return func(t *testing.T) *catalogue.Target {
-			return targetOf(wssecuretest.NewFixture(t, wssecure.LimitSession(l)))
+			return targetOf(wssecuretest.NewServer(t, wssecure.LimitSession(l)))
 		}
 	}
 	much := wssecure.Rate{N: 1_000_000_000, Per: time.Second, Burst: 1 << 26}

@@ -44,12 +44,12 @@ func handled(handler http.HandlerFunc) func(*testing.T) *catalogue.Target {
 
 func sessionMutants() []mutant {
 	fixture := func(opts ...wssecure.Option) func(*testing.T) *catalogue.Target {
-		return func(t *testing.T) *catalogue.Target { return targetOf(wssecuretest.NewFixture(t, opts...)) }
+		return func(t *testing.T) *catalogue.Target { return targetOf(wssecuretest.NewServer(t, opts...)) }
 	}
 	// Each token is another user's: what one attack revokes is none of another's.
 	revoking := func(revoke func(s *wssecuretest.Server, user string)) func(*testing.T) *catalogue.Target {
 		return func(t *testing.T) *catalogue.Target {
-			s := wssecuretest.NewFixture(t)
+			s := wssecuretest.NewServer(t)
 			target := targetOf(s)
 			var users sync.Map // by token
 			target.Token = func() string {
@@ -72,14 +72,16 @@ func sessionMutants() []mutant {
 		{"expiry at the handshake alone", []string{"token-outlived"}, func(t *testing.T) *catalogue.Target {
 			issuer := wssecuretest.NewIssuer(t, "")
 			good := wssecure.StaticKeys(issuer.JWKS(), issuer.URL, wssecuretest.Audience)
-			s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.VerifierFunc(
-				func(ctx context.Context, token string) (*wssecure.Identity, error) {
-					id, err := good.Verify(ctx, token)
-					if err != nil {
-						return nil, err
-					}
-					return &wssecure.Identity{Issuer: id.Issuer, Subject: id.Subject}, nil
-				})))
+			s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+				wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.VerifierFunc(
+					func(ctx context.Context, token string) (*wssecure.Identity, error) {
+						id, err := good.Verify(ctx, token)
+						if err != nil {
+							return nil, err
+						}
+						return &wssecure.Identity{Issuer: id.Issuer, Subject: id.Subject}, nil
+					})),
+			}})
 			s.Issuer = issuer
 			return targetOf(s)
 		}},

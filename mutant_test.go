@@ -182,12 +182,14 @@ func healthy() []sound {
 	)
 	return []sound{
 		{"fixture", true, sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
-			return targetOf(wssecuretest.NewFixture(t, hasty))
+			return targetOf(wssecuretest.NewServer(t, hasty))
 		}},
 		{"tickets and cookies", false, sorted(overTLS, secondAuth, []string{"token-in-cookie"}), func(t *testing.T) *catalogue.Target {
 			issuer := wssecuretest.NewIssuer(t, "")
-			s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin),
-				issuer.Option(wssecure.FromCookie("__Host-sid"), wssecure.FromTicket()), hasty)
+			s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+				wssecure.AllowOrigins(wssecuretest.Origin),
+				issuer.Option(wssecure.FromCookie("__Host-sid"), wssecure.FromTicket()), hasty,
+			}})
 			s.Issuer = issuer
 			target := targetOf(s)
 			target.Place = catalogue.Place{Kind: catalogue.InCookie, Name: "__Host-sid"}
@@ -198,7 +200,7 @@ func healthy() []sound {
 			return target
 		}},
 		{"subprotocol and compression", false, sorted(tickets, explicit, overTLS, secondAuth, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
-			target := targetOf(wssecuretest.NewFixture(t, hasty, wssecure.AllowCompression(), wssecure.AllowSubprotocols("chat")))
+			target := targetOf(wssecuretest.NewServer(t, hasty, wssecure.AllowCompression(), wssecure.AllowSubprotocols("chat")))
 			target.Place = catalogue.Place{Kind: catalogue.InSubprotocol, Name: "bearer"}
 			target.Subprotocols = []string{"chat"}
 			return target
@@ -230,10 +232,10 @@ func healthy() []sound {
 			return target
 		}},
 		{"browser refusals", true, sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
-			return targetOf(wssecuretest.NewFixture(t, hasty, wssecure.SetBrowserRefusals()))
+			return targetOf(wssecuretest.NewServer(t, hasty, wssecure.SetBrowserRefusals()))
 		}},
 		{"strict", false, sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
-			target := targetOf(wssecuretest.NewFixture(t, hasty, wssecure.RequireOrigin(), wssecure.AllowSubprotocols("chat"), wssecure.RequireSubprotocol(),
+			target := targetOf(wssecuretest.NewServer(t, hasty, wssecure.RequireOrigin(), wssecure.AllowSubprotocols("chat"), wssecure.RequireSubprotocol(),
 				wssecure.SetCSP("default-src 'none'; frame-ancestors 'none'; sandbox"),
 				wssecure.LimitSessionBy(func(*wssecure.Identity) wssecure.Limits { return wssecure.Limits{Lifetime: time.Hour} })))
 			target.Subprotocols = []string{"chat"}

@@ -96,15 +96,17 @@ func verifying(judge func(shown) error) func(*testing.T) *catalogue.Target {
 		issuer := wssecuretest.NewIssuer(t, "")
 		good := wssecure.StaticKeys(issuer.JWKS(), issuer.URL, wssecuretest.Audience)
 		var public [][]byte
-		s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.VerifierFunc(
-			func(_ context.Context, raw string) (*wssecure.Identity, error) {
-				s := takenApart(raw)
-				s.good, s.keys = good, public
-				if err := judge(s); err != nil {
-					return nil, err
-				}
-				return &wssecure.Identity{Issuer: issuer.URL, Subject: "somebody"}, nil
-			}), wssecure.FromBearer()))
+		s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+			wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.VerifierFunc(
+				func(_ context.Context, raw string) (*wssecure.Identity, error) {
+					s := takenApart(raw)
+					s.good, s.keys = good, public
+					if err := judge(s); err != nil {
+						return nil, err
+					}
+					return &wssecure.Identity{Issuer: issuer.URL, Subject: "somebody"}, nil
+				}), wssecure.FromBearer()),
+		}})
 		s.Issuer = issuer
 		target := targetOf(s)
 		public = target.PublicKeys

@@ -144,7 +144,7 @@ func TestAnswerToATokenAmongSubprotocols(t *testing.T) {
 		"none is spoken": {[]wssecure.Option{wssecure.AllowSubprotocols("chat")}, func(token string) string { return "bearer, " + token + ", x" }, "bearer"},
 	} {
 		t.Run("A-08 "+name, func(t *testing.T) {
-			s := wssecuretest.NewFixture(t, row.options...)
+			s := wssecuretest.NewServer(t, row.options...)
 			token := s.Issuer.Token("alice")
 			r, _ := wantAdmitted(t, s, s.Handshake("").Add("Sec-WebSocket-Protocol: "+row.offer(token)))
 			if got := strings.Join(r.Values("Sec-WebSocket-Protocol"), "|"); got != row.want {

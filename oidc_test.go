@@ -17,7 +17,7 @@ func atIssuer(t *testing.T, require func(i *wssecuretest.Issuer, c *http.Client)
 	i := wssecuretest.NewIssuer(t, "")
 	client := i.Serve(t)
 	opts = append(opts, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(require(i, client)))
-	return wssecuretest.NewServer(t, opts...), i
+	return wssecuretest.Start(t, wssecuretest.Config{Options: opts}), i
 }
 
 func byDiscovery(i *wssecuretest.Issuer, c *http.Client) wssecure.Verifier {

@@ -56,7 +56,7 @@ func travels(s string) bool {
 func newIssued(t *testing.T, opts ...wssecure.Option) *wssecuretest.Server {
 	t.Helper()
 	issuer := wssecuretest.NewIssuer(t, "")
-	s := wssecuretest.NewServer(t, append([]wssecure.Option{issuer.Option()}, opts...)...)
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: append([]wssecure.Option{issuer.Option()}, opts...)})
 	s.Issuer = issuer
 	return s
 }

@@ -23,7 +23,7 @@ func TestMissingOrigin(t *testing.T) {
 	const cookie = "__Host-sid"
 	issuer := wssecuretest.NewIssuer(t, "")
 	start := func(opts ...wssecure.Option) *wssecuretest.Server {
-		return wssecuretest.NewServer(t, append([]wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin)}, opts...)...)
+		return wssecuretest.Start(t, wssecuretest.Config{Options: append([]wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin)}, opts...)})
 	}
 	all := issuer.Option(wssecure.FromBearer(), wssecure.FromSubprotocol(), wssecure.FromCookie(cookie),
 		wssecure.FromHeader("X-Token"), wssecure.InsecureFromQuery("access_token", why))
@@ -138,7 +138,7 @@ func publicOf(c, root *x509.Certificate, rootKey, leafKey *ecdsa.PrivateKey) any
 
 func TestMissingOriginWithClientCertificate(t *testing.T) {
 	cert, pool := clientCertificate(t)
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireClientCert(pool))
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireClientCert(pool)}})
 	for _, tc := range []struct {
 		name string
 		line string

@@ -46,7 +46,7 @@ func TestProviders(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			i := wssecuretest.NewIssuer(t, p.issuer)
 			client := wssecure.HTTPClient(&http.Client{Transport: p.internet(i)})
-			s := wssecuretest.NewServer(t, append(p.recipe(client), wssecure.AllowOrigins(wssecuretest.Origin))...)
+			s := wssecuretest.Start(t, wssecuretest.Config{Options: append(p.recipe(client), wssecure.AllowOrigins(wssecuretest.Origin))})
 			t.Run("access token", func(t *testing.T) {
 				wantAdmitted(t, s, fresh(s.Handshake(p.sign(i, p.access))))
 				if e := s.WaitEvent(wssecure.EventOpened); e.Issuer != p.issuer || e.Subject != p.access["sub"] {
@@ -71,8 +71,10 @@ func TestProviders(t *testing.T) {
 func TestGoogleNeedsAllowIDToken(t *testing.T) {
 	p := google()
 	i := wssecuretest.NewIssuer(t, p.issuer)
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.OIDC(p.issuer, p.access["aud"].(string),
-		wssecure.HTTPClient(&http.Client{Transport: p.internet(i)}))))
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.OIDC(p.issuer, p.access["aud"].(string),
+			wssecure.HTTPClient(&http.Client{Transport: p.internet(i)}))),
+	}})
 	wantRefused(t, s, fresh(s.Handshake(p.sign(i, p.access))), 401, wssecure.ReasonTokenInvalid)
 }
 

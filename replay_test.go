@@ -20,7 +20,7 @@ import (
 func encodeNonce(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 func TestNonceIsSpentByItsSession(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	alice, bob := s.Issuer.Token("alice"), s.Issuer.Token("bob")
 	key := func(hs *probe.Handshake, key string) *probe.Handshake { return hs.Set("Sec-WebSocket-Key", key) }
 	wantAdmitted(t, s, s.Handshake(alice))
@@ -63,7 +63,7 @@ func wantPublic(t *testing.T, r *probe.Response, reason wssecure.Reason) {
 }
 
 func TestNonceWithoutCredentialBelongsToTheAddress(t *testing.T) {
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.InsecureAllowAnonymous("test"))
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin), wssecure.InsecureAllowAnonymous("test")}})
 	wantAdmitted(t, s, s.Handshake(""))
 	t.Run("H-39 same address", func(t *testing.T) { wantReplay(t, s, s.Handshake("")) })
 	t.Run("H-39 another spelling", func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestNonceWithoutCredentialBelongsToTheAddress(t *testing.T) {
 }
 
 func TestNonceAtOnce(t *testing.T) {
-	s := wssecuretest.NewFixture(t, wssecure.LimitConns(wssecure.BySubject(), 200))
+	s := wssecuretest.NewServer(t, wssecure.LimitConns(wssecure.BySubject(), 200))
 	hs := s.Handshake(s.Issuer.Token("alice")).Bytes()
 	conns := make([]*probe.Conn, 100)
 	for i := range conns {
@@ -170,14 +170,14 @@ func TestRefusedHandshakeSpendsNoNonce(t *testing.T) {
 		})
 	}
 	t.Run("H-44 a check of the application", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, refuseOnce())
+		s := wssecuretest.NewServer(t, refuseOnce())
 		hs := s.Handshake(s.Issuer.Token("alice"))
 		wantRefused(t, s, hs, 403, wssecure.ReasonForbidden)
 		wantAdmitted(t, s, hs)
 		wantReplay(t, s, hs)
 	})
 	t.Run("H-44 a full subject", func(t *testing.T) {
-		s := wssecuretest.NewFixture(t, wssecure.LimitConns(wssecure.BySubject(), 1))
+		s := wssecuretest.NewServer(t, wssecure.LimitConns(wssecure.BySubject(), 1))
 		hs := s.Handshake(s.Issuer.Token("alice"))
 		_, first := wantAdmitted(t, s, s.Handshake(s.Issuer.Token("alice")))
 		wantRefused(t, s, hs, 429, wssecure.ReasonConnLimit)
@@ -190,7 +190,7 @@ func TestRefusedHandshakeSpendsNoNonce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := wssecuretest.NewServer(t, wssecure.AllowOriginSet(set), wssecure.InsecureAllowAnonymous("test"))
+		s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{wssecure.AllowOriginSet(set), wssecure.InsecureAllowAnonymous("test")}})
 		wantRefused(t, s, s.Handshake(""), 403, wssecure.ReasonOrigin)
 		if err := set.Replace(wssecuretest.Origin); err != nil {
 			t.Fatal(err)
@@ -199,7 +199,7 @@ func TestRefusedHandshakeSpendsNoNonce(t *testing.T) {
 	})
 	t.Run("H-44 SetContext", func(t *testing.T) {
 		var asked atomic.Bool
-		s := wssecuretest.NewFixture(t, wssecure.SetContext(func(ctx context.Context, _ *wssecure.Handshake) context.Context {
+		s := wssecuretest.NewServer(t, wssecure.SetContext(func(ctx context.Context, _ *wssecure.Handshake) context.Context {
 			if asked.Swap(true) {
 				return ctx
 			}
@@ -228,7 +228,7 @@ func TestRefusedHandshakeSpendsNoNonce(t *testing.T) {
 	t.Run("H-44 H-37 the client is gone before the 101", func(t *testing.T) {
 		arrived, gone := make(chan context.Context, 1), make(chan struct{})
 		var asked atomic.Bool
-		s := wssecuretest.NewFixture(t, wssecure.RequireCheck("slow", func(ctx context.Context, _ *wssecure.Handshake) error {
+		s := wssecuretest.NewServer(t, wssecure.RequireCheck("slow", func(ctx context.Context, _ *wssecure.Handshake) error {
 			if !asked.Swap(true) {
 				arrived <- ctx
 				<-ctx.Done()

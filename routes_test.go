@@ -383,7 +383,7 @@ func TestCheckVerdicts(t *testing.T) {
 		"panic":            {panics: true, status: 500, reason: wssecure.ReasonInternal},
 	} {
 		t.Run("section 0 "+name, func(t *testing.T) {
-			s := wssecuretest.NewFixture(t, wssecure.RequireCheck("tenant", func(context.Context, *wssecure.Handshake) error {
+			s := wssecuretest.NewServer(t, wssecure.RequireCheck("tenant", func(context.Context, *wssecure.Handshake) error {
 				if row.panics {
 					panic("broken")
 				}

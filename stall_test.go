@@ -48,7 +48,7 @@ func promptly(t *testing.T, s *wssecuretest.Server, hs *probe.Handshake) (*probe
 // the goroutine, whatever else is wrong with the handshake.
 func TestWithheldBodies(t *testing.T) {
 	for _, table := range handshakeTables {
-		s := wssecuretest.NewFixture(t, table.options...)
+		s := wssecuretest.NewServer(t, table.options...)
 		for _, body := range []string{"Content-Length: 5", "Transfer-Encoding: chunked", "Content-Length: 34\r\nExpect: 100-continue"} {
 			t.Run("H-19 W13 "+table.file+" "+body, func(t *testing.T) {
 				var open sync.WaitGroup
@@ -80,7 +80,7 @@ func TestWithheldBodies(t *testing.T) {
 }
 
 func TestWithheldBodiesOfOrdinaryRequests(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	for _, method := range []string{"GET", "POST", "PUT"} {
 		for _, body := range []string{"Content-Length: 5", "Transfer-Encoding: chunked"} {
 			t.Run("H-09 H-19 "+method+" "+body, func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestPipelinedRequestIsNotServed(t *testing.T) {
 
 // Long values and many lines cost time in proportion to their bytes.
 func TestFloodsOfBlanksAndHeaders(t *testing.T) {
-	s := wssecuretest.NewFixture(t, wssecure.AllowSubprotocols("chat"), wssecure.AllowCompression())
+	s := wssecuretest.NewServer(t, wssecure.AllowSubprotocols("chat"), wssecure.AllowCompression())
 	many := func(n int) func(*probe.Handshake) {
 		return func(hs *probe.Handshake) {
 			for i := range n {

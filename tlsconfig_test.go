@@ -49,8 +49,8 @@ func wantAlert(t *testing.T, err error, alert string) {
 
 // TestTLSProfiles are the rows that a client sees from outside.
 func TestTLSProfiles(t *testing.T) {
-	intermediate := wssecuretest.NewFixture(t)
-	modern := wssecuretest.NewFixture(t, wssecure.SetTLS(wssecure.Modern))
+	intermediate := wssecuretest.NewServer(t)
+	modern := wssecuretest.NewServer(t, wssecure.SetTLS(wssecure.Modern))
 	at := func(low, high uint16, suites ...uint16) func(*tls.Config) {
 		return func(c *tls.Config) { c.MinVersion, c.MaxVersion, c.CipherSuites = low, high, suites }
 	}
@@ -105,7 +105,7 @@ func TestTLSProfiles(t *testing.T) {
 
 // TestSocketPortOffersOneProtocol is T-11 on a port of TLSConfig, and T-12.
 func TestSocketPortOffersOneProtocol(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	config := s.Guard.TLSConfig()
 	config.Certificates = ownCertificate(t)
 	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
@@ -239,7 +239,7 @@ func TestTicketKeysAreKept(t *testing.T) {
 
 // TestOversizeHeaders is the last of T-24, over a real connection.
 func TestOversizeHeaders(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	hs := s.Handshake(s.Issuer.Token("alice")).Add("X-Pad: " + strings.Repeat("x", 128<<10))
 	r, _ := ask(t, s, hs)
 	if r.Status != 431 {
@@ -293,7 +293,7 @@ func TestFIPS(t *testing.T) {
 		return
 	}
 	buf := &logBook{}
-	s := wssecuretest.NewFixture(t, wssecure.SetLogger(buf.logger()))
+	s := wssecuretest.NewServer(t, wssecure.SetLogger(buf.logger()))
 	if !strings.Contains(buf.String(), "FIPS") {
 		t.Errorf("the start event says nothing of FIPS: %s", buf)
 	}

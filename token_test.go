@@ -208,7 +208,7 @@ func face(r *probe.Response) string {
 // TestBadTokensLookAlike sends every bad token through a socket: the peer cannot
 // tell why one was refused (A-31, ATTACKS I3), the operator can.
 func TestBadTokensLookAlike(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	if _, err := s.Guard.Revoke(t.Context(), wssecure.TokenID(s.Issuer.URL, "revoked"), "A-31"); err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestBadTokensLookAlike(t *testing.T) {
 }
 
 func TestGoodTokens(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	var good []tokenRow
 	for _, alg := range []string{"RS256", "PS256", "ES256", "EdDSA"} {
 		good = append(good, tokenRow{name: alg, token: func(i *wssecuretest.Issuer) string { return i.Sign(alg, i.Claims("alice")) }})
@@ -272,8 +272,10 @@ func TestTokenSize(t *testing.T) {
 		calls <- len(token)
 		return nil, wssecure.ReasonTokenInvalid
 	})
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(verifier,
-		wssecure.FromBearer(), wssecure.FromSubprotocol(), wssecure.InsecureFromQuery("t", "A-14"), wssecure.FromCookie("__Host-sid")))
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(verifier,
+			wssecure.FromBearer(), wssecure.FromSubprotocol(), wssecure.InsecureFromQuery("t", "A-14"), wssecure.FromCookie("__Host-sid")),
+	}})
 	for n, called := range map[int]int{8192: 1, 8193: 0} {
 		text := strings.Repeat("a", n)
 		for name, hs := range map[string]*probe.Handshake{
@@ -293,8 +295,10 @@ func TestTokenSize(t *testing.T) {
 		}
 	}
 	issuer := wssecuretest.NewIssuer(t, "")
-	big := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(
-		wssecure.StaticKeys(issuer.JWKS(), issuer.URL, wssecuretest.Audience, wssecure.MaxTokenSize(32<<10))))
+	big := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(
+			wssecure.StaticKeys(issuer.JWKS(), issuer.URL, wssecuretest.Audience, wssecure.MaxTokenSize(32<<10))),
+	}})
 	wantAdmitted(t, big, big.Handshake(sized(issuer, 32768)))
 	wantDenied(t, big, big.Handshake(sized(issuer, 32769)), 401, invalid)
 	for _, n := range []int{0, -1, 8191, 32769} {
@@ -304,7 +308,7 @@ func TestTokenSize(t *testing.T) {
 }
 
 func TestTokensThatAreNoText(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	for _, text := range [][]byte{{0xff}, {'a', 0x80}, []byte("\u00a0"), bytes.Repeat([]byte{0xc0}, 100)} {
 		hs := s.Handshake("").Add("Authorization: Bearer " + string(text))
 		wantDenied(t, s, hs, 400, badForm)
@@ -322,8 +326,10 @@ func TestJWKSOverTLS(t *testing.T) {
 	idp.StartTLS()
 	defer idp.Close()
 	start := func(opts ...wssecure.TokenOption) *wssecuretest.Server {
-		s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(
-			wssecure.JWKS(idp.URL+wssecuretest.KeysPath, issuer.URL, wssecuretest.Audience, opts...)))
+		s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+			wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(
+				wssecure.JWKS(idp.URL+wssecuretest.KeysPath, issuer.URL, wssecuretest.Audience, opts...)),
+		}})
 		s.Issuer = issuer
 		return s
 	}

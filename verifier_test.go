@@ -93,7 +93,7 @@ func slug(name string) string { return strings.NewReplacer(" ", "-", ",", "").Re
 // withVerifier is the fixture with a verifier of the application.
 func withVerifier(t *testing.T, verify wssecure.VerifierFunc, more ...wssecure.Option) *wssecuretest.Server {
 	t.Helper()
-	return wssecuretest.NewServer(t, append([]wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(verify)}, more...)...)
+	return wssecuretest.Start(t, wssecuretest.Config{Options: append([]wssecure.Option{wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(verify)}, more...)})
 }
 
 func TestVerifierIdentity(t *testing.T) {
@@ -360,10 +360,12 @@ func TestAnyOf(t *testing.T) {
 	keys := func(i *wssecuretest.Issuer, issuer string, opts ...wssecure.TokenOption) wssecure.Verifier {
 		return wssecure.StaticKeys(i.JWKS(), issuer, wssecuretest.Audience, opts...)
 	}
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.AnyOf(
-		keys(a, a.URL), opaque("first", wssecure.ReasonTokenInvalid), keys(b, b.URL),
-		keys(tenant, "https://id.example/{tenantid}/v2", wssecure.Tenants("t0", "t1")),
-		opaque("second", wssecure.ReasonTokenForged), opaque("third", errPlain), opaque("fourth", nil))))
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(wssecure.AnyOf(
+			keys(a, a.URL), opaque("first", wssecure.ReasonTokenInvalid), keys(b, b.URL),
+			keys(tenant, "https://id.example/{tenantid}/v2", wssecure.Tenants("t0", "t1")),
+			opaque("second", wssecure.ReasonTokenForged), opaque("third", errPlain), opaque("fourth", nil))),
+	}})
 	for _, row := range []struct {
 		name, text string
 		status     int

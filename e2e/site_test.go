@@ -266,7 +266,7 @@ func (s *site) wss(path string) string         { return "wss://app.test:" + s.po
 // pin is how Chromium names the key of every site: it is the same for all of this process.
 func pin(t *testing.T) string {
 	t.Helper()
-	return pinOf(t, wssecuretest.NewServer(t, wssecure.InsecureAllowAnonymous("shows its certificate"), quiet).Addr)
+	return pinOf(t, wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{wssecure.InsecureAllowAnonymous("shows its certificate"), quiet}}).Addr)
 }
 
 func pinOf(t *testing.T, addr string) string {

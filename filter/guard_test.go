@@ -14,7 +14,7 @@ import (
 // What a filter refuses must end the session as the specification says, not only return an error.
 func TestRefusedMessageEndsTheSession(t *testing.T) {
 	ctx := context.Background()
-	s := wssecuretest.NewFixture(t,
+	s := wssecuretest.NewServer(t,
 		wssecure.OnMessage(filter.JSON(2, 4), filter.NoControls()),
 		wssecure.OnSend(filter.EscapeHTML()),
 	)

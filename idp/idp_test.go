@@ -164,8 +164,10 @@ func (p *provider) logoutOfPerson(t *testing.T) {
 // guarded is an echo server behind a guard of the verifier.
 func guarded(t *testing.T, v wssecure.Verifier) *wssecuretest.Server {
 	t.Helper()
-	return wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(v),
-		wssecure.SetLogger(slog.New(slog.DiscardHandler)))
+	return wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireToken(v),
+		wssecure.SetLogger(slog.New(slog.DiscardHandler)),
+	}})
 }
 
 // admitted opens a socket with token and sends a message back and forth.

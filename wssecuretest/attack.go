@@ -124,7 +124,7 @@ func (o AttackOptions) target(url string) *attack.Target {
 	return target
 }
 
-// AttackOptions are those for [Attack] on this server: its address, certificate and, of a fixture, tokens of its issuer
+// AttackOptions are those for [Attack] on this server: its address, certificate and, where it has an Issuer, tokens of it
 // and how to revoke them.
 func (s *Server) AttackOptions() AttackOptions {
 	o := AttackOptions{

@@ -16,7 +16,7 @@ import (
 
 // The whole catalogue against a guard as it comes, the ten seconds of Harden's ReadHeaderTimeout included.
 func TestAttackOnAFixture(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	wssecuretest.Attack(t, s.URL, s.AttackOptions())
 }
 
@@ -89,7 +89,7 @@ func TestAttackSaysWhatToMend(t *testing.T) {
 }
 
 func TestAttackWantsItsTokenAdmitted(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	if childhood() {
 		o := s.AttackOptions()
 		o.Token = func() string { return "not.a.token" }
@@ -107,7 +107,7 @@ func TestAttackWantsItsTokenAdmitted(t *testing.T) {
 
 func TestAttackNamesUnknownSkips(t *testing.T) {
 	if childhood() {
-		s := wssecuretest.NewFixture(t)
+		s := wssecuretest.NewServer(t)
 		o := s.AttackOptions()
 		o.Passive, o.Skip = true, []string{"origin-forein"}
 		wssecuretest.Attack(t, s.URL, o)

@@ -13,8 +13,8 @@ import (
 var t *testing.T // of a test
 
 // A server with TLS, an issuer and a listed origin, a session of alice, and all attacks.
-func ExampleNewFixture() {
-	s := wssecuretest.NewFixture(t, wssecure.AllowSubprotocols("chat"))
+func ExampleNewServer() {
+	s := wssecuretest.NewServer(t, wssecure.AllowSubprotocols("chat"))
 	c, _, err := s.Dial(t.Context(), s.Issuer.Token("alice"))
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ import (
 )
 
 func TestGuardTakesGoodTokensAndNoOthers(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	i := s.Issuer
 	pub, err := x509.MarshalPKIXPublicKey(i.PublicKey("RS256"))
 	if err != nil {
@@ -138,8 +138,10 @@ func panics(f func()) (did bool) {
 
 func TestSecretsTakeHMAC(t *testing.T) {
 	i := wssecuretest.NewIssuer(t, "")
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin),
-		wssecure.RequireToken(wssecure.Secrets(i.URL, wssecuretest.Audience, i.Secret)))
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin),
+		wssecure.RequireToken(wssecure.Secrets(i.URL, wssecuretest.Audience, i.Secret)),
+	}})
 	for _, alg := range []string{"HS256", "HS384", "HS512"} {
 		if _, _, err := s.Dial(context.Background(), i.Sign(alg, i.Claims("alice"))); err != nil {
 			t.Errorf("%s: %v", alg, err)
@@ -281,8 +283,10 @@ func TestGuardFetchesFromHandler(t *testing.T) {
 	t.Cleanup(keys.Close)
 	i.URL = keys.URL
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: keys.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}}
-	s := wssecuretest.NewServer(t, wssecure.AllowOrigins(wssecuretest.Origin),
-		wssecure.RequireToken(wssecure.JWKS(i.URL+wssecuretest.KeysPath, i.URL, wssecuretest.Audience, wssecure.HTTPClient(client))))
+	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
+		wssecure.AllowOrigins(wssecuretest.Origin),
+		wssecure.RequireToken(wssecure.JWKS(i.URL+wssecuretest.KeysPath, i.URL, wssecuretest.Audience, wssecure.HTTPClient(client))),
+	}})
 	if _, _, err := s.Dial(context.Background(), i.Token("alice")); err != nil {
 		t.Fatal(err)
 	}

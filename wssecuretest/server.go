@@ -1,7 +1,7 @@
 // Package wssecuretest helps to test servers behind a wssecure.Guard: an issuer of tokens, good and bad, a server on
 // loopback with a real certificate, whose events a test can wait for, and attacks on any WebSocket server.
 //
-//	s := wssecuretest.NewFixture(t)
+//	s := wssecuretest.NewServer(t)
 //	c, _, err := s.Dial(ctx, s.Issuer.Token("alice"))
 //	...
 //	wssecuretest.Attack(t, s.URL, s.AttackOptions())
@@ -57,7 +57,7 @@ type Server struct {
 	URL      string // wss://127.0.0.1:port/ws; the server's handler serves every path
 	Addr     string // 127.0.0.1:port
 	Guard    *wssecure.Guard
-	Issuer   *Issuer        // of NewFixture; nil otherwise
+	Issuer   *Issuer        // of NewServer; nil otherwise
 	CertPool *x509.CertPool // trusts the server
 
 	tb        testing.TB
@@ -65,22 +65,19 @@ type Server struct {
 	events    record
 }
 
-// NewServer starts an echo server with exactly these options, over TLS. A configuration error ends the test.
+// NewServer starts an echo server over TLS that admits Origin and requires the tokens of an Issuer of its own, with these
+// options beside. A configuration error ends the test, as does an option of those two given anew: a policy of other origins
+// or other credentials goes to [Start], which takes exactly the options it is given.
 func NewServer(tb testing.TB, opts ...wssecure.Option) *Server {
 	tb.Helper()
-	return Start(tb, Config{Options: opts})
-}
-
-// NewFixture is NewServer with Origin admitted, the tokens of an Issuer of its own required, and more options on top.
-func NewFixture(tb testing.TB, more ...wssecure.Option) *Server {
-	tb.Helper()
 	issuer := NewIssuer(tb, "")
-	s := NewServer(tb, append([]wssecure.Option{wssecure.AllowOrigins(Origin), issuer.Option()}, more...)...)
+	s := Start(tb, Config{Options: append([]wssecure.Option{wssecure.AllowOrigins(Origin), issuer.Option()}, opts...)})
 	s.Issuer = issuer
 	return s
 }
 
-// Start starts a server. It ends with the test: sessions are shut down, then the server is closed.
+// Start starts a server of exactly this policy. It ends with the test: sessions are shut down, then the server is closed. A
+// configuration error ends the test.
 func Start(tb testing.TB, c Config) *Server {
 	tb.Helper()
 	s := &Server{CertPool: processAuthority().pool, tb: tb, plaintext: c.Plaintext}

@@ -14,9 +14,9 @@ import (
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
-func TestFixtureEchoesAndTells(t *testing.T) {
+func TestServerEchoesAndTells(t *testing.T) {
 	ctx := context.Background()
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	c, _, err := s.Dial(ctx, s.Issuer.Token("alice"))
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestFixtureEchoesAndTells(t *testing.T) {
 }
 
 func TestDialWithoutTokenIsRefused(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	seen := map[string]bool{}
 	for range 3 {
 		_, resp, err := s.Dial(context.Background(), "")
@@ -58,7 +58,7 @@ func TestDialWithoutTokenIsRefused(t *testing.T) {
 }
 
 func TestRawIsTheFixture(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	c := s.RawFrom("127.0.0.9")
 	if err := c.Send(s.Handshake(s.Issuer.Token("alice")).Bytes()); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestStartTakesServeHandlerAndPlaintext(t *testing.T) {
 }
 
 func TestServerIsGoodForItsNames(t *testing.T) {
-	s := wssecuretest.NewFixture(t)
+	s := wssecuretest.NewServer(t)
 	for _, name := range []string{"localhost", "127.0.0.1", "ws.example.com", "app.test", "a.app.test", "evil.test"} {
 		resp, err := s.Client().Get("https://" + name + "/")
 		if err != nil {
