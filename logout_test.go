@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -191,13 +192,16 @@ func TestLogoutRefusals(t *testing.T) {
 		wantLogout(t, r, 405)
 	})
 	t.Run("S-19 over 64 KiB", func(t *testing.T) {
-		wantLogout(t, post(t, s, formType, good()+"&x="+strings.Repeat("x", 64<<10)), 413)
-		long := io.MultiReader(strings.NewReader(good()+"&x="), strings.NewReader(strings.Repeat("x", 64<<10)))
-		r, err := s.Client().Post("https://"+s.Addr+"/logout", formType, long) // of unknown length
-		if err != nil {
-			t.Fatal(err)
+		form := good() + "&x=" + strings.Repeat("x", 64<<10)
+		for _, length := range []int64{int64(len(form)), -1} {
+			// In memory: a client that still sends may meet the reset behind a quick answer.
+			r := httptest.NewRequest(http.MethodPost, "https://"+s.Addr+"/logout", strings.NewReader(form))
+			r.ContentLength = length
+			r.Header.Set("Content-Type", formType)
+			w := httptest.NewRecorder()
+			s.Guard.LogoutHandler("web", "app").ServeHTTP(w, r)
+			wantLogout(t, w.Result(), 413)
 		}
-		wantLogout(t, r, 413)
 	})
 	wantEcho(t, live, "nothing was closed")
 	for _, e := range s.Events() {
