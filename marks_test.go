@@ -169,3 +169,23 @@ func TestRecheckSparesCertificates(t *testing.T) {
 		})
 	}
 }
+
+// A store of a later version may refuse for a reason that this one does not know.
+func TestUnknownRefusalRefuses(t *testing.T) {
+	g := newTokenGate(t, quiet)
+	wssecure.WrapStore(g.guard, func(own store.Store) store.Store { return refuser{own} })
+	wantAnswer(t, g.knock(attacker, bearer(g.issuer.Token("alice"))), 429, wssecure.ReasonConnLimit)
+}
+
+// refuser refuses each lease for a reason of its own.
+type refuser struct{ store.Store }
+
+func (r refuser) Do(ctx context.Context, ops ...store.Op) error {
+	err := r.Store.Do(ctx, ops...)
+	for _, op := range ops {
+		if a, ok := op.(*store.Admit); ok && a.Cap > 0 {
+			a.Verdict.Refused = 200
+		}
+	}
+	return err
+}
