@@ -65,3 +65,23 @@ func ExampleLimitSessionBy() {
 		log.Fatal(err)
 	}
 }
+
+// A tenant may do as much as its users together, whoever of them asks.
+func ExampleByFunc() {
+	byTenant := wssecure.ByFunc("tenant", func(h *wssecure.Handshake) string {
+		if h.Identity == nil {
+			return "" // not counted here
+		}
+		tenant, _ := h.Identity.Claims["tenant"].(string)
+		return tenant
+	})
+	_, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+		wssecure.LimitHandshakes(byTenant, wssecure.PerMinute(3000)),
+		wssecure.LimitConns(byTenant, 500),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+}

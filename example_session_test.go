@@ -188,5 +188,24 @@ func ExampleGuard_Shutdown() {
 	<-stopped
 }
 
+// What a router found in the path is kept for as long as the session lives.
+func ExampleSetContext() {
+	type roomKey struct{}
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")),
+		wssecure.SetContext(func(ctx context.Context, h *wssecure.Handshake) context.Context {
+			return context.WithValue(ctx, roomKey{}, h.Request.PathValue("room"))
+		}),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("/rooms/{room}", guard.ConnHandler(func(ctx context.Context, c *wssecure.Conn) error {
+		room, _ := ctx.Value(roomKey{}).(string)
+		return c.Write(ctx, wssecure.MessageText, []byte("welcome to "+room))
+	}))
+}
+
 // exampleSignal stands for signal.NotifyContext.
 var exampleSignal = context.Background()
