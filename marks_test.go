@@ -189,3 +189,17 @@ func (r refuser) Do(ctx context.Context, ops ...store.Op) error {
 	}
 	return err
 }
+
+// Of several refusals the one of the earliest check is told.
+func TestRevokedOutranksBanned(t *testing.T) {
+	g := newTokenGate(t, quiet)
+	token := g.issuer.Sign("ES256", g.issuer.Claims("alice", members{"jti": "t1"}))
+	if err := g.guard.Ban(t.Context(), wssecure.Subject(g.issuer.URL, "alice"), time.Hour, "a test"); err != nil {
+		t.Fatal(err)
+	}
+	wantAnswer(t, g.knock(attacker, bearer(token)), 403, wssecure.ReasonBanned)
+	if _, err := g.guard.Revoke(t.Context(), wssecure.TokenID(g.issuer.URL, "t1"), "a test"); err != nil {
+		t.Fatal(err)
+	}
+	wantAnswer(t, g.knock(attacker, bearer(token)), 401, wssecure.ReasonTokenInvalid) // which is all that a peer learns
+}
