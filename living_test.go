@@ -108,8 +108,9 @@ func TestRequestsAreNotMixed(t *testing.T) {
 	asked := make(chan string, 1)
 	s := serving(t, func(_ context.Context, c *wssecure.Conn) error {
 		r := c.Session().Request()
-		asked <- r.Method + " " + r.Host + " " + r.URL.String()
 		r.URL.Path, r.URL.RawQuery = "/changed", "changed"
+		r = c.Session().Request()
+		asked <- r.Method + " " + r.Host + " " + r.URL.String()
 		return nil
 	})
 	for _, target := range []string{"/ws", "/ws", "/ws?room=1", "/ws?room=2", "/ws?room=2", "/%77s", "/ws"} {
