@@ -16,7 +16,7 @@ const settling = time.Second
 // A fall is the end of a server. What was under way then may have been the cause; what began later is not.
 type fall struct {
 	after string    // the attack that saw it first
-	at    time.Time // when an honest handshake was not answered for the first time
+	at    time.Time // when the first honest handshake was made that was not answered
 }
 
 func (f *fall) spares() Verdict {
@@ -30,23 +30,25 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 	for ; time.Since(asked) < recovery; sleep(ctx, 250*time.Millisecond) {
 		a = t.again(ctx)
 		if a.like(t.honest) {
+			t.doubt.Store(nil)
 			return v
 		}
 		if a.putOff() && (a.response == nil || time.Since(asked) > settling) || ctx.Err() != nil {
 			break
 		}
+		t.doubt.CompareAndSwap(nil, &fall{id, asked})
 	}
 	switch {
 	case a.putOff():
 		// It has had enough of this address: that is a defence, and the end of what can be seen from here.
+		t.doubt.Store(nil)
 		return unclear(v.Sent, v.Got, "afterwards an honest handshake is put off: %s", t.got(a))
 	case ctx.Err() != nil:
 		return unclear(v.Sent, v.Got, "there was no time left for an honest handshake")
 	}
-	if !t.fallen.CompareAndSwap(nil, &fall{id, asked}) {
-		if f := t.fallen.Load(); began.After(f.at) {
-			return f.spares()
-		}
+	t.fallen.CompareAndSwap(nil, t.doubt.Load())
+	if f := t.fallen.Load(); f != nil && began.After(f.at) {
+		return f.spares()
 	}
 	return broken(v.Sent, t.got(a), "the server did not survive this, or what was tried beside it: honest handshakes are no longer answered as before")
 }

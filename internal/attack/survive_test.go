@@ -37,6 +37,34 @@ func TestAFallIsNotBlamedOnWhatComesLater(t *testing.T) {
 	}
 }
 
+// Nor what began while the first was still waiting for the server to come back.
+func TestAFallIsNotBlamedOnWhatBeginsMeanwhile(t *testing.T) {
+	var dead atomic.Bool
+	missed := make(chan struct{}, 1)
+	target := served(t, func(w http.ResponseWriter, r *http.Request) {
+		if dead.Load() {
+			select {
+			case missed <- struct{}{}:
+			default:
+			}
+			panic(http.ErrAbortHandler)
+		}
+		dead.Store(len(r.Header) > 1000)
+		admit(w, r)
+	})
+	target.Active = true
+	prepared(t, target)
+	cause := make(chan attack.Verdict)
+	go func() { cause <- try(t, target, "header-flood") }()
+	<-missed
+	if v := try(t, target, "frame-unmasked"); v.State != attack.Unclear || !strings.Contains(v.Detail, "since header-flood") {
+		t.Errorf("%+v", v)
+	}
+	if v := <-cause; v.State != attack.Broken {
+		t.Errorf("the cause: %+v", v)
+	}
+}
+
 // With several under way nobody can say which it was: each of those is named, and none that began when it was over.
 func TestAFallUnderSeveral(t *testing.T) {
 	var dead atomic.Bool

@@ -46,7 +46,8 @@ type Target struct {
 	endpoint  endpoint
 	honest    answer // to the first honest handshake
 	pace      pacer
-	fallen    atomic.Pointer[fall] // nil while honest clients are served
+	doubt     atomic.Pointer[fall] // since when honest clients are not served; nil while they are
+	fallen    atomic.Pointer[fall] // the same, when there was time to recover
 	controls  controls
 	takesBack atomic.Bool // a 101 was followed by a refusal
 
@@ -125,6 +126,7 @@ func (t *Target) Prepare(ctx context.Context) error {
 		return err
 	}
 	t.secrets = map[string]bool{}
+	t.doubt.Store(nil)
 	t.fallen.Store(nil)
 	t.pace.start(t.Pace)
 	t.honest = t.ask(ctx, t.Honest())
