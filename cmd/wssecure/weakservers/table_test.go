@@ -3,6 +3,7 @@ package weakservers_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,7 @@ func newTable() *table { return &table{grades: map[string]string{}, cells: map[[
 func (tb *table) note(name string, r *testbed.Report) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
+	maps.DeleteFunc(tb.cells, func(cell [2]string, _ string) bool { return cell[0] == name })
 	tb.grades[name] = r.Grade
 	for _, f := range r.Findings {
 		tb.cells[[2]string{name, f.ID}] = broken

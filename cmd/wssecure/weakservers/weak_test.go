@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wssecure/wssecure/cmd/wssecure/internal/testbed"
@@ -172,21 +174,33 @@ var servers = []server{
 func TestEveryWeakServerIsSeenThrough(t *testing.T) {
 	ca := testbed.NewAuthority(t)
 	found := newTable()
+	var mu sync.Mutex
+	var again []server
 	t.Run("server", func(t *testing.T) {
 		for _, s := range servers {
 			if s.needs != nil && s.needs.missing() != "" {
-				t.Attr("left out", s.name+": "+s.needs.missing())
+				t.Attr("left-out", s.name+": "+s.needs.missing())
 				continue
 			}
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				target := s.serve(t, ca)
-				report := testbed.Scan(t, scanner, target.token, append(bounds, target.args...)...)
-				found.note(s.name, report)
-				s.judge(t, target, report)
+				if faults := s.faults(t, ca, found); len(faults) > 0 {
+					t.Attr("again", strings.Join(strings.Fields(strings.Join(faults, "; ")), " "))
+					mu.Lock()
+					defer mu.Unlock()
+					again = append(again, s)
+				}
 			})
 		}
 	})
+	// On a busy machine a server without limits takes its time, as if it had some. What is no matter of pace is there again.
+	for _, s := range again {
+		t.Run("alone/"+s.name, func(t *testing.T) {
+			for _, fault := range s.faults(t, ca, found) {
+				t.Error(fault)
+			}
+		})
+	}
 	found.print(t)
 	t.Run("manual", wantManual) // after the servers, so that one run with WSS_UPDATE=1 is enough
 }
@@ -194,21 +208,28 @@ func TestEveryWeakServerIsSeenThrough(t *testing.T) {
 // bounds leave room for what opens hundreds of connections.
 var bounds = []string{"--active", "--rate", "1000", "--conns", "310", "--count", "6000"}
 
-func (s server) judge(t *testing.T, target target, report *testbed.Report) {
+// faults scans a server, and tells where the report is not as it should be.
+func (s server) faults(t *testing.T, ca *testbed.Authority, found *table) (faults []string) {
+	target := s.serve(t, ca)
+	report := testbed.Scan(t, scanner, target.token, append(bounds[:len(bounds):len(bounds)], target.args...)...)
+	found.note(s.name, report)
 	if s.owed == nil && (report.Grade != "A+" || len(report.Findings) > 0) {
-		t.Errorf("a sound server has grade %s and %v", report.Grade, report.Findings)
+		faults = append(faults, fmt.Sprintf("a sound server has grade %s and %v", report.Grade, report.Findings))
 	}
 	for _, id := range s.owes() {
 		if !report.Has(id) {
-			t.Errorf("%s is not found", id)
+			faults = append(faults, id+" is not found")
 		}
 	}
 	file := golden(s.name, target.version)
 	if _, err := os.Stat(file); err != nil && target.version != "" && os.Getenv("WSS_UPDATE") == "" {
-		t.Attr("left out", fmt.Sprintf("there is no %s to compare with: only what every version owes is known", file))
-		return
+		t.Attr("left-out", fmt.Sprintf("there is no %s to compare with: only what every version owes is known", file))
+		return faults
 	}
-	report.Expect(t, file)
+	if d := report.Difference(t, file); d != "" {
+		faults = append(faults, d)
+	}
+	return faults
 }
 
 func (s server) owes() []string {

@@ -65,24 +65,33 @@ func (r *Report) Has(id string) bool {
 	return false
 }
 
-// Expect compares grade and findings with a file: one line for each finding, and one for each check that could not be
-// decided. WSS_UPDATE=1 writes the file.
+// Expect compares grade and findings with a file; see Difference.
 func (r *Report) Expect(tb testing.TB, file string) {
+	tb.Helper()
+	if d := r.Difference(tb, file); d != "" {
+		tb.Error(d)
+	}
+}
+
+// Difference is what sets grade and findings apart from a file: one line for each finding, and one for each check that
+// could not be decided. It is empty when nothing does. WSS_UPDATE=1 writes the file.
+func (r *Report) Difference(tb testing.TB, file string) string {
 	tb.Helper()
 	got := r.summary()
 	if os.Getenv("WSS_UPDATE") != "" {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			tb.Fatal(err)
 		}
-		return
+		return ""
 	}
 	want, err := os.ReadFile(file)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if got != string(want) {
-		tb.Errorf("findings differ from %s; WSS_UPDATE=1 writes it anew\n%s", file, r.explain(difference(string(want), got)))
+	if got == string(want) {
+		return ""
 	}
+	return fmt.Sprintf("findings differ from %s; WSS_UPDATE=1 writes it anew\n%s", file, r.explain(difference(string(want), got)))
 }
 
 // explain adds to each line what the server did.
