@@ -12,6 +12,7 @@ import (
 
 // What is tried on a server that is down already is not what has stopped it.
 func TestAFallIsNotBlamedOnWhatComesLater(t *testing.T) {
+	t.Parallel()
 	var dead atomic.Bool
 	target := served(t, func(w http.ResponseWriter, r *http.Request) {
 		if dead.Load() {
@@ -67,6 +68,7 @@ func TestAFallIsNotBlamedOnWhatBeginsMeanwhile(t *testing.T) {
 
 // With several under way nobody can say which it was: each of those is named, and none that began when it was over.
 func TestAFallUnderSeveral(t *testing.T) {
+	t.Parallel()
 	var dead atomic.Bool
 	target := served(t, func(w http.ResponseWriter, r *http.Request) {
 		if dead.Load() {

@@ -137,6 +137,7 @@ func TestVerdicts(t *testing.T) {
 
 // A server that puts off one handshake is asked once more: it may have refused for that alone.
 func TestABusyServerIsAskedAgain(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int32
 	target := prepared(t, served(t, func(w http.ResponseWriter, r *http.Request) {
 		if asked.Add(1) == 2 {
@@ -153,6 +154,7 @@ func TestABusyServerIsAskedAgain(t *testing.T) {
 
 // Whatever the server says, a verdict is one short line and holds no credential.
 func TestVerdictsShowNoTokenAndNoControls(t *testing.T) {
+	t.Parallel()
 	const secret = "the-good-token-of-somebody"
 	target := served(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Origin") == "https://app.example.com" && r.Header.Get("Sec-WebSocket-Version") == "13" {
@@ -181,6 +183,7 @@ func TestVerdictsShowNoTokenAndNoControls(t *testing.T) {
 
 // Whatever Origin and token are good, no attack trips over them.
 func TestOddOriginsAndTokens(t *testing.T) {
+	t.Parallel()
 	for _, origin := range []string{"null", "chrome-extension://abc", "https://[::1]:8443", "http://localhost:3000", "capacitor://localhost", "https://a", "%zz"} {
 		for _, token := range []string{"", "..", "a.b.c", "e30.e30.", "bnVsbA.W10.x", "opaque"} {
 			target := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -239,6 +242,7 @@ func TestWhatIsMissingIsLeftAndNamed(t *testing.T) {
 
 // A server that an attack has stopped is broken, even when it refused that attack.
 func TestAServerThatDoesNotSurvive(t *testing.T) {
+	t.Parallel()
 	var dead atomic.Bool
 	target := served(t, func(w http.ResponseWriter, r *http.Request) {
 		if dead.Load() {
@@ -260,6 +264,7 @@ func TestAServerThatDoesNotSurvive(t *testing.T) {
 
 // A server that has had enough of us is no worse for that.
 func TestAServerThatPutsUsOff(t *testing.T) {
+	t.Parallel()
 	var enough atomic.Bool
 	target := served(t, func(w http.ResponseWriter, r *http.Request) {
 		if enough.Load() {
