@@ -64,6 +64,9 @@ func (c *console) run(ctx context.Context, args []string) int {
 	case "list":
 		return c.list(rest)
 	case "version", "-version", "--version":
+		if len(rest) != 0 {
+			return c.fault("version takes nothing")
+		}
 		fmt.Fprintln(c.out, versionLine())
 		return exitFine
 	case "help", "-h", "-help", "--help":

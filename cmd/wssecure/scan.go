@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -83,8 +84,8 @@ func (c *console) parse(args []string) (*request, error) {
 	o := &q.options
 	var place, subprotocols, ca, least string
 	f := flag.NewFlagSet("scan", flag.ContinueOnError)
-	f.SetOutput(c.err)
-	f.Usage = func() { c.help(f) }
+	f.SetOutput(io.Discard) // which would repeat a mistake, and bury it under all flags
+	f.Usage = func() {}
 	f.BoolVar(&o.Active, "active", false, "also send frames and bursts, and hold connections: only where the operator agrees")
 	f.StringVar(&q.format, "format", "text", "`name`: text, json, sarif or html")
 	f.StringVar(&q.file, "o", "", "write the report to this `file`")
@@ -104,8 +105,12 @@ func (c *console) parse(args []string) (*request, error) {
 	f.IntVar(&o.Count, "count", 2000, "connections to one target in all, at most `n`")
 	f.BoolVar(&q.quiet, "quiet", false, "no progress on stderr")
 	named, err := intermixed(f, args)
-	if err != nil {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		c.help(f)
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf(`%w; "wssecure scan -h" lists the flags`, err)
 	}
 	return q, errors.Join(q.targets(named), q.limits(), q.place(place), q.trust(ca), q.offer(subprotocols), q.want(least))
 }
@@ -124,11 +129,12 @@ func intermixed(f *flag.FlagSet, args []string) (named []string, err error) {
 }
 
 func (c *console) help(f *flag.FlagSet) {
-	fmt.Fprintf(c.err, `wssecure scan [flags] URL...
+	fmt.Fprintf(c.out, `wssecure scan [flags] URL...
 
 Scans ws:// and wss:// endpoints that you name and may scan. A token goes into the environment variable
 %s. Exit code 0: good enough; 1: not good enough; 2: not scanned.
 
 `, tokenVariable)
+	f.SetOutput(c.out)
 	f.PrintDefaults()
 }

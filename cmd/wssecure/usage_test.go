@@ -58,7 +58,8 @@ func TestMistakesOfUse(t *testing.T) {
 		{[]string{"explain", "origin-forein"}, "did you mean origin-foreign"},
 		{[]string{"explain", "rc4"}, "tls-rc4"},
 		{[]string{"explain", "\x1b[2Jzzzzzzzzzzzzzzzzzz"}, "wssecure list"},
-		{[]string{"list", "x"}, "takes nothing"},
+		{[]string{"list", "x"}, "list takes nothing"},
+		{[]string{"version", "x"}, "version takes nothing"},
 	} {
 		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
 			o := run(t, "", row.args...)
@@ -89,7 +90,7 @@ func TestCommandsThatSucceed(t *testing.T) {
 	for _, row := range []struct{ args, want string }{
 		{"version", "wssecure "},
 		{"help", "wssecure explain ID"},
-		{"scan -h", ""},
+		{"scan -h", "-active"},
 		{"explain ORIGIN-FOREIGN", "AllowOrigins"},
 		{"explain tls-rc4", "RFC 7465"},
 		{"list", "origin-foreign"},
@@ -98,8 +99,19 @@ func TestCommandsThatSucceed(t *testing.T) {
 			t.Errorf("%s: exit %d, %s%s", row.args, o.code, o.out, o.err)
 		}
 	}
-	if o := run(t, "", "scan", "-h"); !strings.Contains(o.err, "--active") && !strings.Contains(o.err, "-active") {
-		t.Errorf("help of scan: %s", o.err)
+}
+
+// What is wrong is the one thing to read, not the last line below thirty flags.
+func TestAMistakenFlagIsOneLine(t *testing.T) {
+	for _, row := range []struct{ args, want string }{
+		{"scan --token canary wss://x/", "flag provided but not defined: -token"},
+		{"scan --timeout 5 wss://x/", `invalid value "5" for flag -timeout`},
+		{"scan wss://x/ --format", "flag needs an argument: -format"},
+	} {
+		o := run(t, "", strings.Fields(row.args)...)
+		if o.code != 2 || o.out != "" || !strings.HasPrefix(o.err, "wssecure: "+row.want) || !strings.HasSuffix(o.err, "\"wssecure scan -h\" lists the flags\n") || strings.Count(o.err, "\n") != 1 {
+			t.Errorf("%s: exit %d, %q %q", row.args, o.code, o.out, o.err)
+		}
 	}
 }
 
