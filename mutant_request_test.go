@@ -235,6 +235,7 @@ func holedKnowing(hole func(r *http.Request, good string)) func(*testing.T) *cat
 		var good string
 		target := holed(t, func(r *http.Request) { hole(r, good) })
 		good = target.Token()
+		target.Patience = time.Second // nothing comes late here
 		return target
 	}
 }

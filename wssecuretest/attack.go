@@ -43,8 +43,8 @@ type AttackOptions struct {
 	// Log returns all that the server has logged so far.
 	Log func() string
 
-	// Patience is how long the server may wait for a peer that stalls inside headers or a message. Zero means 12
-	// seconds for headers, and no verdict about messages.
+	// Patience is how long the server may wait for a peer that stalls inside headers or a message, or for a token in the
+	// first message. Zero means 12 seconds, and no verdict about messages.
 	Patience time.Duration
 	Passive  bool     // no frames, bursts or held connections
 	Skip     []string // IDs of attacks to leave out

@@ -98,7 +98,7 @@ func (c *console) parse(args []string) (*request, error) {
 	f.StringVar(&o.Connect, "connect", "", "`host:port` to connect to in place of the URL's")
 	f.StringVar(&o.Plain, "plain-port", "", "`port` where the host may serve without TLS; 80 beside 443")
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Second, "`time` that one step may take")
-	f.DurationVar(&o.Patience, "patience", 0, "with --active: `time` for which the endpoint lets a peer stall, to be waited for; 12s when zero")
+	f.DurationVar(&o.Patience, "patience", 0, "`time` for which the endpoint lets a peer stall, or waits for a token in the first message; 12s when zero")
 	f.DurationVar(&o.MaxTime, "max-time", 5*time.Minute, "`time` that one target may take")
 	f.IntVar(&o.Conns, "conns", 8, "connections open at once, at most `n`")
 	f.IntVar(&o.Rate, "rate", 50, "connections begun a second, at most `n`")

@@ -86,6 +86,13 @@ func token(id, title string, s Severity, ref string, change func(*Target, *probe
 		if !change(t, h) {
 			return left("it does not apply to where this token goes")
 		}
-		return t.mustRefuse(ctx, title, h)
+		v := t.mustRefuse(ctx, title, h)
+		if v.State != Broken {
+			return v
+		}
+		if late, ok := t.expectsToken(ctx, title, h); ok {
+			return late
+		}
+		return v
 	}}
 }
