@@ -37,7 +37,6 @@ type Issuer struct {
 	keys    map[string]signingKey // by family: "RS", "PS", "ES", "Ed"
 	rotated int
 	fault   Fault
-	body    []byte // served instead of the keys
 	fetches int
 	active  map[string]map[string]any // what introspection says, by token
 	answer  []byte                    // said instead

@@ -255,11 +255,6 @@ func TestHandlerServesKeysAndFaults(t *testing.T) {
 			t.Errorf("%d fetches counted, %d made", i.Fetches(), n+1)
 		}
 	}
-	i.SetBody([]byte("{"))
-	if _, body := fetch(wssecuretest.KeysPath); string(body) != "{" {
-		t.Errorf("own body: %s", body)
-	}
-	i.SetBody(nil)
 	if _, body := fetch("/.well-known/openid-configuration"); !strings.Contains(string(body), srv.URL+"/jwks.json") {
 		t.Errorf("metadata: %s", body)
 	}

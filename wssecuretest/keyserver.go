@@ -42,13 +42,6 @@ func (i *Issuer) SetFault(f Fault) {
 	i.fault = f
 }
 
-// SetBody makes the handler serve body instead of the JWKS; nil goes back to the keys.
-func (i *Issuer) SetBody(body []byte) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.body = bytes.Clone(body)
-}
-
 // Fetches counts the requests for the JWKS so far, failed ones too.
 func (i *Issuer) Fetches() int {
 	i.mu.Lock()
@@ -90,15 +83,7 @@ func (i *Issuer) faulty(next http.HandlerFunc) http.Handler {
 	})
 }
 
-func (i *Issuer) serveKeys(w http.ResponseWriter, _ *http.Request) {
-	i.mu.Lock()
-	body := i.body
-	i.mu.Unlock()
-	if body == nil {
-		body = i.JWKS()
-	}
-	serveJSON(w, body)
-}
+func (i *Issuer) serveKeys(w http.ResponseWriter, _ *http.Request) { serveJSON(w, i.JWKS()) }
 
 func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 	serveJSON(w, encode(map[string]any{"issuer": i.URL, "jwks_uri": i.URL + KeysPath}))
