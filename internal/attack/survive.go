@@ -36,7 +36,7 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 		if a.putOff() && (a.response == nil || time.Since(asked) > settling) || ctx.Err() != nil {
 			break
 		}
-		t.doubt.CompareAndSwap(nil, &fall{id, asked})
+		t.suspect(&fall{id, asked})
 	}
 	switch {
 	case a.putOff():
@@ -51,4 +51,14 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 		return f.spares()
 	}
 	return broken(v.Sent, t.got(a), "the server did not survive this, or what was tried beside it: honest handshakes are no longer answered as before")
+}
+
+// suspect keeps the earliest doubt: who asked first may be the last to be told.
+func (t *Target) suspect(f *fall) {
+	for {
+		d := t.doubt.Load()
+		if d != nil && !f.at.Before(d.at) || t.doubt.CompareAndSwap(d, f) {
+			return
+		}
+	}
 }

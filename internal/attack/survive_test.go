@@ -38,26 +38,32 @@ func TestAFallIsNotBlamedOnWhatComesLater(t *testing.T) {
 	}
 }
 
-// Nor what began while the first was still waiting for the server to come back.
+// Nor what began while the first was still waiting for the server to come back, not even when it is the first to hear of it.
 func TestAFallIsNotBlamedOnWhatBeginsMeanwhile(t *testing.T) {
+	t.Parallel()
 	var dead atomic.Bool
-	missed := make(chan struct{}, 1)
+	var misses atomic.Int32
+	first, later := make(chan struct{}), make(chan struct{})
 	target := served(t, func(w http.ResponseWriter, r *http.Request) {
-		if dead.Load() {
-			select {
-			case missed <- struct{}{}:
-			default:
-			}
-			panic(http.ErrAbortHandler)
+		if !dead.Load() {
+			dead.Store(len(r.Header) > 1000)
+			admit(w, r)
+			return
 		}
-		dead.Store(len(r.Header) > 1000)
-		admit(w, r)
+		switch misses.Add(1) {
+		case 1: // of the cause; it hears of it when the other has asked twice
+			close(first)
+			<-later
+		case 4:
+			close(later)
+		}
+		panic(http.ErrAbortHandler)
 	})
 	target.Active = true
 	prepared(t, target)
 	cause := make(chan attack.Verdict)
 	go func() { cause <- try(t, target, "header-flood") }()
-	<-missed
+	<-first
 	if v := try(t, target, "frame-unmasked"); v.State != attack.Unclear || !strings.Contains(v.Detail, "since header-flood") {
 		t.Errorf("%+v", v)
 	}
