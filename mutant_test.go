@@ -240,7 +240,7 @@ func healthy() []sound {
 		{"late tokens", false, sorted(tickets, explicit, overTLS, []string{
 			"token-two-cookies", "token-missing unclear", "token-basic unclear", "token-in-query unclear", "token-in-cookie unclear",
 		}), func(t *testing.T) *catalogue.Target {
-			return targetOf(wssecuretest.NewFixture(t, hasty, wssecure.AllowLateToken(time.Second)))
+			return targetOf(wssecuretest.NewServer(t, hasty, wssecure.AllowLateToken(time.Second)))
 		}},
 		{"strict", false, sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
 			target := targetOf(wssecuretest.NewServer(t, hasty, wssecure.RequireOrigin(), wssecure.AllowSubprotocols("chat"), wssecure.RequireSubprotocol(),
