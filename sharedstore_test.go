@@ -49,7 +49,14 @@ func inFleet(t *testing.T, n int, f func(s *fleet), more ...wssecure.Option) {
 // add starts a guard; its store fails as policy says.
 func (s *fleet) add(policy []store.NodeOption, more ...wssecure.Option) *fleetNode {
 	s.Helper()
+	return s.addBehind(storetest.Fault{}, policy, more...)
+}
+
+// addBehind adds a node whose way to the store has a fault from the start.
+func (s *fleet) addBehind(fault storetest.Fault, policy []store.NodeOption, more ...wssecure.Option) *fleetNode {
+	s.Helper()
 	x := &fleetNode{timed: &timed{issuer: s.issuer}, link: storetest.NewFaulty(s.shared), book: &logBook{}}
+	x.link.Set(fault)
 	options := slices.Concat(s.opts, more, []wssecure.Option{
 		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.InsecureAllowPlaintext("pipes"), wssecure.OnEvent(x.note),
 		wssecure.SetStore(x.link, policy...), wssecure.SetLogger(x.book.logger()),
@@ -70,7 +77,9 @@ func (s *fleet) add(policy []store.NodeOption, more ...wssecure.Option) *fleetNo
 	return x
 }
 
-func (x *fleetNode) cut() { x.link.Set(storetest.Fault{Hang: true}) }
+var hanging = storetest.Fault{Hang: true}
+
+func (x *fleetNode) cut() { x.link.Set(hanging) }
 
 // knock is one handshake, and how long its answer took.
 func (x *fleetNode) knock(token string) (*probe.Conn, *probe.Response, time.Duration) {

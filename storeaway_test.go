@@ -135,9 +135,7 @@ func TestS29AStaleFeedIsNotReady(t *testing.T) {
 		if err := ready(); err != nil {
 			t.Error(err)
 		}
-		s.issuer.Token("")
-		down := s.add(nil)
-		down.cut() // before it has read anything
+		down := s.addBehind(hanging, nil)
 		if err := down.guard.Ready(context.Background()); err == nil {
 			t.Error("ready before the feed was read")
 		}
