@@ -64,6 +64,9 @@ func (a answer) putOff() bool {
 	return a.response.Get("Retry-After") != "" && a.retryAfter() > 2*time.Second
 }
 
+// declined reports a refusal of the client, by a server that is well.
+func (a answer) declined() bool { return a.status()/100 == 4 || a.status() == 101 && !a.admitted() }
+
 // ask sends a handshake over a connection of its own, and cuts it when the answer is there.
 func (t *Target) ask(ctx context.Context, h *probe.Handshake) answer {
 	l, a := t.open(ctx, h)

@@ -27,7 +27,7 @@ func (f *fall) spares() Verdict {
 func (t *Target) survived(ctx context.Context, id string, began time.Time, v Verdict) Verdict {
 	asked := time.Now()
 	var a answer
-	for ; time.Since(asked) < recovery; sleep(ctx, 250*time.Millisecond) {
+	for pause := time.Duration(0); time.Since(asked) < recovery; sleep(ctx, pause) {
 		a = t.again(ctx)
 		if a.like(t.honest) {
 			t.doubt.Store(nil)
@@ -36,6 +36,10 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 		if a.putOff() && (a.response == nil || time.Since(asked) > settling) || ctx.Err() != nil {
 			break
 		}
+		if pause = 250 * time.Millisecond; a.declined() {
+			pause = time.Second // a ban may begin anew with each handshake
+			continue
+		}
 		t.suspect(&fall{id, asked})
 	}
 	switch {
@@ -43,6 +47,10 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 		// It has had enough of this address: that is a defence, and the end of what can be seen from here.
 		t.doubt.Store(nil)
 		return unclear(v.Sent, v.Got, "afterwards an honest handshake is put off: %s", t.got(a))
+	case a.declined():
+		// So does a server that bans or counts: it is up, and says no. One in ruins answers 5xx or nothing.
+		t.doubt.Store(nil)
+		return unclear(v.Sent, v.Got, "afterwards an honest handshake is refused: this address may be banned, or have used up what it may: %s", t.got(a))
 	case ctx.Err() != nil:
 		return unclear(v.Sent, v.Got, "there was no time left for an honest handshake")
 	}

@@ -10,6 +10,43 @@ import (
 	"github.com/wssecure/wssecure/internal/attack"
 )
 
+// Whoever bans the address that floods it, or has had enough of it, has survived; and has shown nothing else.
+func TestABanIsNoFall(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		refuse http.HandlerFunc
+		want   attack.State
+	}{
+		{"429", status(429), attack.Unclear},
+		{"403", status(403), attack.Unclear},
+		{"404", status(404), attack.Unclear},
+		{"503", status(503), attack.Broken},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			var banned atomic.Bool
+			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+				if banned.Load() {
+					row.refuse(w, r)
+					return
+				}
+				banned.Store(len(r.Header) > 1000)
+				admit(w, r)
+			})
+			target.Active = true
+			prepared(t, target)
+			v := try(t, target, "header-flood")
+			if banned := strings.Contains(v.Detail, "may be banned"); v.State != row.want || banned != (row.want == attack.Unclear) {
+				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
+			}
+		})
+	}
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
 // What is tried on a server that is down already is not what has stopped it.
 func TestAFallIsNotBlamedOnWhatComesLater(t *testing.T) {
 	t.Parallel()
