@@ -17,7 +17,7 @@ func (l *link) farewell(a answer) answer {
 	}
 	// It comes with the 101 or right behind it, as late as the network is slow.
 	soon := min(max(2*a.took, 100*time.Millisecond), time.Second)
-	f, err := l.ReadFrameBy(time.Now().Add(soon))
+	f, err := l.SkimFrame(time.Now().Add(soon))
 	switch {
 	case err == nil && f.Opcode == probe.Close:
 		a.after = closedWith(f.Payload)

@@ -70,7 +70,7 @@ func (e ending) plain() string {
 func (l *link) watch(d time.Duration, pong []byte) ending {
 	end := time.Now().Add(d)
 	for {
-		f, err := l.ReadFrameBy(end)
+		f, err := l.SkimFrame(end)
 		switch {
 		case err == nil:
 		case (answer{err: err}).timedOut():

@@ -119,18 +119,23 @@ func (c *Conn) ReadFrame() (Frame, error) {
 	if err := c.startRead(); err != nil {
 		return Frame{}, err
 	}
-	return c.readFrame()
+	return c.readFrame(maxFrame)
 }
 
-// ReadFrameBy is ReadFrame with a deadline of its own in place of Timeout.
-func (c *Conn) ReadFrameBy(deadline time.Time) (Frame, error) {
+// maxKept bounds what SkimFrame keeps of one frame: more than any control frame has.
+const maxKept = 1 << 10
+
+// SkimFrame is ReadFrame for who waits for control frames: with a deadline of its own in place of Timeout, and of a longer
+// payload it keeps the first KiB alone.
+func (c *Conn) SkimFrame(deadline time.Time) (Frame, error) {
 	if err := c.nc.SetReadDeadline(deadline); err != nil {
 		return Frame{}, err
 	}
-	return c.readFrame()
+	return c.readFrame(maxKept)
 }
 
-func (c *Conn) readFrame() (Frame, error) {
+// readFrame keeps so many bytes of the payload.
+func (c *Conn) readFrame(most int64) (Frame, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(c.br, head[:]); err != nil {
 		return Frame{}, err
@@ -151,11 +156,15 @@ func (c *Conn) readFrame() (Frame, error) {
 		}
 	}
 	// Memory follows what arrives, not what is declared.
-	if f.Payload, err = io.ReadAll(io.LimitReader(c.br, int64(length))); err != nil {
+	kept := min(int64(length), most)
+	if f.Payload, err = io.ReadAll(io.LimitReader(c.br, kept)); err != nil {
 		return f, err
 	}
-	if uint64(len(f.Payload)) < length {
+	if int64(len(f.Payload)) < kept {
 		return f, io.ErrUnexpectedEOF
+	}
+	if _, err := c.br.Discard(int(int64(length) - kept)); err != nil {
+		return f, unfinished(err)
 	}
 	if f.Masked {
 		for i := range f.Payload {
@@ -193,7 +202,7 @@ func (c *Conn) AwaitClose() (code int, reason string, err error) {
 		return 0, "", err
 	}
 	for range 1000 {
-		f, err := c.readFrame()
+		f, err := c.readFrame(maxKept)
 		if err != nil {
 			return 0, "", err
 		}

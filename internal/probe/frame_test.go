@@ -7,8 +7,10 @@ import (
 	"io"
 	"math"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wssecure/wssecure/internal/probe"
 )
@@ -66,6 +68,47 @@ func TestReadFrameReturnsWhatWasSent(t *testing.T) {
 	}
 	if _, err := served(t, "\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff").ReadFrame(); err == nil {
 		t.Error("a frame of 8 EiB was taken")
+	}
+}
+
+// A server that sends the largest frames costs whoever waits for its close frame no memory.
+func TestSkimFrameKeepsLittle(t *testing.T) {
+	const frames, size = 8, 16 << 20
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() {
+		defer far.Close()
+		zeros := make([]byte, 1<<20)
+		for range frames {
+			far.Write(probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Binary, Length: new(uint64(size))}))
+			for range size / len(zeros) {
+				far.Write(zeros)
+			}
+		}
+		far.Write(probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Binary, Payload: bytes.Repeat([]byte("a"), 1<<10)}))
+		far.Write(probe.CloseFrame(1009, "too big"))
+		far.Write(probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Binary, Length: new(uint64(size)), Payload: zeros}))
+	}()
+	c, deadline := probe.New(near), time.Now().Add(time.Minute)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range frames {
+		f, err := c.SkimFrame(deadline)
+		if err != nil || *f.Length != size || len(f.Payload) > 1<<10 {
+			t.Fatalf("%d bytes kept of %d, %v", len(f.Payload), *f.Length, err)
+		}
+	}
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 4<<20 {
+		t.Errorf("%d bytes allocated", after.TotalAlloc-before.TotalAlloc)
+	}
+	if f, err := c.SkimFrame(deadline); err != nil || len(f.Payload) != 1<<10 {
+		t.Errorf("a frame that is kept whole: %d bytes, %v", len(f.Payload), err)
+	}
+	if f, err := c.SkimFrame(deadline); err != nil || string(f.Payload[2:]) != "too big" {
+		t.Errorf("the close frame behind them: %+v, %v", f, err)
+	}
+	if _, err := c.SkimFrame(deadline); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a frame that is cut in what is not kept: %v", err)
 	}
 }
 

@@ -240,7 +240,7 @@ func TestEveryWaitEnds(t *testing.T) {
 	if _, err := c.ReadFrame(); err == nil {
 		t.Error("a frame from a silent peer")
 	}
-	if _, err := c.ReadFrameBy(time.Now().Add(time.Millisecond)); err == nil {
+	if _, err := c.SkimFrame(time.Now().Add(time.Millisecond)); err == nil {
 		t.Error("a frame from a silent peer, by a deadline")
 	}
 	if err := c.Send([]byte("x")); err == nil {
