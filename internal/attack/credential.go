@@ -90,7 +90,7 @@ func token(id, title string, s Severity, ref string, change func(*Target, *probe
 		if v.State != Broken {
 			return v
 		}
-		if late, ok := t.expectsToken(ctx, title, h); ok {
+		if late, ok := t.expectsToken(ctx, title); ok {
 			return late
 		}
 		return v

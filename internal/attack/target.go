@@ -49,6 +49,7 @@ type Target struct {
 	doubt     atomic.Pointer[fall] // since when honest clients are not served; nil while they are
 	fallen    atomic.Pointer[fall] // the same, when there was time to recover
 	controls  controls
+	lateness  lateness
 	takesBack atomic.Bool // a 101 was followed by a refusal
 
 	mu      sync.Mutex
