@@ -35,7 +35,7 @@ func newAuthority() (*authority, error) {
 		return nil, err
 	}
 	ca := &x509.Certificate{
-		Subject:                     pkix.Name{CommonName: "wssecure quickstart, gone when it stops"},
+		Subject:                     pkix.Name{CommonName: "wssecure quickstart (gone when it stops)"},
 		KeyUsage:                    x509.KeyUsageCertSign,
 		IsCA:                        true,
 		MaxPathLenZero:              true,
