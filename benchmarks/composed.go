@@ -3,6 +3,7 @@ package benchmarks
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -39,7 +40,13 @@ func composed(tb testing.TB, issuer *wssecuretest.Issuer, perHour int) http.Hand
 		}
 	})
 	checked := originByHand("https://app.example.com", jwtmiddleware.New(v.ValidateToken).CheckJWT(socket))
-	return headers.Handler(httprate.LimitBy(perHour, time.Hour, httprate.KeyByIP)(checked))
+	return headers.Handler(httprate.LimitBy(perHour, time.Hour, byPeer)(checked))
+}
+
+// byPeer is the address of the connection, as the limiter's users without a proxy take it.
+func byPeer(r *http.Request) (string, error) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	return host, err
 }
 
 func originByHand(want string, next http.Handler) http.Handler {
