@@ -59,7 +59,7 @@ func (s *scanner) escape() error {
 	return nil
 }
 
-// codeUnit reads one \uXXXX.
+// codeUnit reads one \u and its four hex digits.
 func codeUnit(p []byte) (rune, bool) {
 	if len(p) < 6 || p[0] != '\\' || p[1] != 'u' {
 		return 0, false
