@@ -16,13 +16,10 @@ type credentials struct {
 	fault    string // why it is none by its form; never the text itself
 }
 
-// name is what a table may know the credential by: a ticket is a secret as long
-// as it is good, and nothing keeps its text.
+// name is what a store may know the credential by. It is a secret as long as it
+// is good, and a store may be somebody else's.
 func (c *credentials) name() string {
-	if !c.ticket {
-		return c.text
-	}
-	sum := sha256.Sum256([]byte("wssecure ticket name:" + c.text))
+	sum := sha256.Sum256([]byte("wssecure credential name:" + c.text))
 	return string(sum[:])
 }
 

@@ -1,9 +1,12 @@
 package wssecure_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/store"
 )
 
 // TestRatesAtTheirEnds are L-27, L-02 and L-31 at the slowest and the fastest
@@ -152,4 +156,52 @@ func TestKnownTokenOverTheRate(t *testing.T) {
 		wantAnswer(t, over, 429, wssecure.ReasonRate)
 		wantRetry(t, over, "3600")
 	})
+}
+
+// The budget of a known token is kept under a digest: no part of a token goes to
+// a store.
+func TestKnownTokensAreKeptAsHashes(t *testing.T) {
+	g := newTokenGate(t, quiet, wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}))
+	var asked keyLog
+	wssecure.WrapStore(g.guard, func(s store.Store) store.Store { asked.Store = s; return &asked })
+	token := g.issuer.Token("alice")
+	wantAnswer(t, g.knock("203.0.113.9", bearer(token)), 101, "")
+	wantAnswer(t, g.knock("203.0.113.9"), 401, wssecure.ReasonTokenMissing)
+	wantAnswer(t, g.knock("203.0.113.9", bearer(token)), 101, "")
+	budgets := 0
+	for _, key := range asked.seen() {
+		if strings.Contains(key.ID, token[:16]) {
+			t.Errorf("the token is in %q", key.ID)
+		}
+		if strings.Contains(key.ID, "known-token") {
+			budgets++
+		}
+	}
+	if budgets == 0 {
+		t.Error("no budget of a known token was asked for")
+	}
+}
+
+// keyLog keeps the keys that a store is asked about.
+type keyLog struct {
+	store.Store
+	mu   sync.Mutex
+	keys []store.Key
+}
+
+func (l *keyLog) Do(ctx context.Context, ops ...store.Op) error {
+	l.mu.Lock()
+	for _, op := range ops {
+		if a, ok := op.(*store.Admit); ok {
+			l.keys = append(l.keys, a.Key)
+		}
+	}
+	l.mu.Unlock()
+	return l.Store.Do(ctx, ops...)
+}
+
+func (l *keyLog) seen() []store.Key {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.keys)
 }
