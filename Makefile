@@ -1,12 +1,12 @@
-# make test        everything: what is missing is installed, then linters, the tests of all modules, a few seconds of fuzzing
+# make test        everything: what is missing is installed, then linters, the tests of all modules, some fuzzing
 # make lint        gofmt, go vet, staticcheck
-# make fuzz        each fuzz target for FUZZTIME (60s)
+# make fuzz        each fuzz target for FUZZTIME: a number of inputs (300000x) or a time (60s)
 # make bench       the benchmarks of all modules; writes docs/benchmarks.md
 # make audit       testssl.sh, sslscan, nmap and slowhttptest against the quickstart; some minutes
 # make vuln        govulncheck over all modules
 # make quickstart  the secured chat on https://localhost:8443
 
-FUZZTIME ?= 60s
+FUZZTIME ?= 300000x
 modules = $(shell find . -name node_modules -prune -o -name testdata -prune -o -name go.mod -printf '%h\n' | sort)
 
 # A browser, an identity provider, Node, nginx or Python that is missing is a failure here, not something to leave out.
@@ -21,7 +21,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 .PHONY: test lint fuzz bench audit vuln quickstart bin/testrun
 
 test: bin/testrun
-	@bin/testrun -fuzztime=3s -fuzztotal=4m
+	@bin/testrun -fuzztime=10000x
 
 lint: bin/testrun
 	@bin/testrun -only=lint
