@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 var dottedKey = regexp.MustCompile(`^[a-z]+([._][a-z]+)*$`)
@@ -70,7 +71,7 @@ func TestLogRecords(t *testing.T) {
 	g.knock(attacker)
 	g.knock(attacker, func(r *http.Request) { r.Method = "POST" })
 	g.knock(attacker, bearer(token))
-	g.knockThrough(g.serve, nil, memFrame(3), attacker, bearer(g.issuer.Token("bob")))
+	g.knockThrough(g.serve, nil, memnet.Frames(3, 1), attacker, bearer(g.issuer.Token("bob")))
 	banned(t, g, attacker)
 	g.knock("10.0.0.1", func(r *http.Request) { r.Header["X-Forwarded-For"] = []string{"192.0.2.1"} })
 	ctx := context.Background()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // floods are handshakes that a guard refuses before it looks at a token.
@@ -27,18 +28,18 @@ var floods = []struct {
 // runRefused makes a guard and runs one refusal through it, again and again.
 func runRefused(tb testing.TB, i int) func() {
 	row := floods[i]
-	g, token := memGuard(tb, memLogger{}, row.option)
+	g, token := memGuard(tb, memnet.DeafLog{}, row.option)
 	handler := g.ConnHandler(func(context.Context, *wssecure.Conn) error { return nil })
-	r, w := memRequest(token), newMemWriter(&memConn{})
+	r, w := memnet.Request(token), memnet.NewWriter(&memnet.Conn{})
 	row.change(r)
 	once := func() {
-		w.header, w.status = make(http.Header), 0
+		w.Again()
 		handler.ServeHTTP(w, r)
 	}
 	once() // spends the one token of "Rate"
 	return func() {
-		if once(); w.status != row.status {
-			tb.Fatalf("status %d, want %d", w.status, row.status)
+		if once(); w.Status != row.status {
+			tb.Fatalf("status %d, want %d", w.Status, row.status)
 		}
 	}
 }
@@ -58,9 +59,9 @@ func BenchmarkRefused(b *testing.B) {
 // BenchmarkOrdinaryHeaders is a request that is no upgrade on its way through
 // Handler.
 func BenchmarkOrdinaryHeaders(b *testing.B) {
-	g, _ := memGuard(b, memLogger{})
+	g, _ := memGuard(b, memnet.DeafLog{})
 	handler := g.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
-	r, w := memRequest(""), newMemWriter(&memConn{})
+	r, w := memnet.Request(""), memnet.NewWriter(&memnet.Conn{})
 	for name := range r.Header {
 		if name == "Upgrade" || len(name) > 4 && name[:4] == "Sec-" {
 			delete(r.Header, name)
@@ -68,7 +69,7 @@ func BenchmarkOrdinaryHeaders(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		w.header = make(http.Header)
+		w.Again()
 		handler.ServeHTTP(w, r)
 	}
 }
@@ -82,14 +83,14 @@ var memSizes = []struct {
 // its connection out of user code.
 func memSession(tb testing.TB, feed []byte) *wssecure.Conn {
 	tb.Helper()
-	peer := &memConn{feed: feed}
-	return memSessionOver(tb, peer, &peer.over)
+	peer := &memnet.Conn{Feed: feed}
+	return memSessionOver(tb, peer, &peer.Over)
 }
 
 // memSessionOver is memSession over a connection that over brings to its end.
 func memSessionOver(tb testing.TB, peer net.Conn, over *atomic.Bool) *wssecure.Conn {
 	tb.Helper()
-	g, token := memGuard(tb, memLogger{})
+	g, token := memGuard(tb, memnet.DeafLog{})
 	opened, done := make(chan *wssecure.Conn), make(chan struct{})
 	handler := g.ConnHandler(func(_ context.Context, c *wssecure.Conn) error {
 		opened <- c
@@ -100,6 +101,6 @@ func memSessionOver(tb testing.TB, peer net.Conn, over *atomic.Bool) *wssecure.C
 		over.Store(true)
 		close(done)
 	})
-	go handler.ServeHTTP(newMemWriter(peer), memRequest(token))
+	go handler.ServeHTTP(memnet.NewWriter(peer), memnet.Request(token))
 	return <-opened
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/internal/probe"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
@@ -319,7 +320,7 @@ func TestBrowserRefusalEndsInTime(t *testing.T) {
 			wantClose(t, c, 3000, "token-invalid")
 		}, 0},
 		{"it sends on and on, early bytes too", func(t *testing.T, s *timed, c *probe.Conn) {
-			c.Send(append(freshHandshake("abc").Bytes(), memFrame(3)...))
+			c.Send(append(freshHandshake("abc").Bytes(), memnet.Frames(3, 1)...))
 			for range 1000 {
 				c.SendFrame(text(long))
 				c.SendFrame(probe.Message(probe.Ping, nil))
@@ -372,22 +373,22 @@ func TestBrowserRefusalsAreBounded(t *testing.T) {
 			near, far := net.Pipe()
 			t.Cleanup(func() { near.Close() })
 			go io.Copy(io.Discard, near) // it reads all and never answers
-			r := memRequest("bad")
+			r := memnet.Request("bad")
 			r.Host = wssecuretest.Host
-			w := newMemWriter(far)
+			w := memnet.NewWriter(far)
 			h.ServeHTTP(w, r)
-			if w.status != 0 {
+			if w.Status != 0 {
 				far.Close()
-				return w.status
+				return w.Status
 			}
 			return 101
 		}
 		for range most + 1 { // whose connections cannot be taken, and which hold no place
-			r := memRequest("bad")
+			r := memnet.Request("bad")
 			r.Host = wssecuretest.Host
-			w := newMemWriter(nil)
-			if h.ServeHTTP(failingHijack{w}, r); w.status != 401 {
-				t.Fatalf("no Hijack: %d", w.status)
+			w := memnet.NewWriter(nil)
+			if h.ServeHTTP(failingHijack{w}, r); w.Status != 401 {
+				t.Fatalf("no Hijack: %d", w.Status)
 			}
 		}
 		for i := range most {

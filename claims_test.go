@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/internal/probe"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
@@ -320,13 +321,13 @@ func talkative(_ context.Context, text string) (*wssecure.Identity, error) {
 // TestCanaries puts a text into every place for a credential, and into messages:
 // it must come out nowhere else (U-04, ATTACKS I7).
 func TestCanaries(t *testing.T) {
-	log := &logBook{}
+	log := &logbook.Book{}
 	const canary = "CANARY-text"
 	secret := []byte("CANARY-secret-of-thirty-two-bytes-or-more")
 	issuer := wssecuretest.NewIssuer(t, "")
 	s := wssecuretest.Start(t, wssecuretest.Config{Options: []wssecure.Option{
 		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.AllowSubprotocols("chat"),
-		wssecure.SetLogger(log.logger()),
+		wssecure.SetLogger(log.Logger()),
 		wssecure.LimitSession(wssecure.Limits{MessageSize: 64}),
 		wssecure.RequireToken(wssecure.AnyOf(wssecure.Secrets(issuer.URL, wssecuretest.Audience, secret),
 			wssecure.VerifierFunc(talkative)),

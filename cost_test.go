@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // What is exact about speed and memory is tested here; ratios are benchmarks.
@@ -29,7 +30,7 @@ func TestRefusalsAllocateLittle(t *testing.T) {
 func TestMessagesAllocateNothing(t *testing.T) {
 	for _, size := range memSizes {
 		t.Run("ReadInto "+size.name, func(t *testing.T) {
-			c, buf := memSession(t, memFrame(size.n)), make([]byte, size.n)
+			c, buf := memSession(t, memnet.Frames(size.n, 1)), make([]byte, size.n)
 			n := testing.AllocsPerRun(200, func() {
 				if _, p, err := c.ReadInto(context.Background(), buf); err != nil || len(p) != size.n {
 					t.Fatalf("%d bytes, %v", len(p), err)
@@ -56,18 +57,18 @@ func TestMessagesAllocateNothing(t *testing.T) {
 func TestIdleSessionHoldsOneGoroutine(t *testing.T) {
 	const sessions = 100
 	synctest.Test(t, func(t *testing.T) {
-		g, token := memGuard(t, memLogger{})
+		g, token := memGuard(t, memnet.DeafLog{})
 		handler := g.ConnHandler(func(ctx context.Context, c *wssecure.Conn) error {
 			_, _, err := c.ReadInto(ctx, nil)
 			return err
 		})
-		r, keys := memRequest(token), &memNonces{}
+		r, keys := memnet.Request(token), &memnet.Nonces{}
 		before := bubbled()
-		conns := make([]*silentConn, sessions)
+		conns := make([]*memnet.SilentConn, sessions)
 		for i := range conns {
-			conns[i] = newSilentConn()
-			keys.set(r)
-			handler.ServeHTTP(newMemWriter(conns[i]), r)
+			conns[i] = memnet.NewSilentConn()
+			keys.Set(r)
+			handler.ServeHTTP(memnet.NewWriter(conns[i]), r)
 		}
 		synctest.Wait() // all of them wait for their peer
 		if n := bubbled() - before; n != sessions {

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/internal/probe"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
@@ -162,8 +163,8 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		for place, change := range places {
 			t.Run("I1 "+format+" "+place, func(t *testing.T) {
-				book := &logBook{}
-				g := newTokenGate(t, panicsWhenAsked, wssecure.SetLogger(book.everything(format)), wssecure.TrustProxies("X-Forwarded-For", "private"))
+				book := &logbook.Book{}
+				g := newTokenGate(t, panicsWhenAsked, wssecure.SetLogger(book.In(format)), wssecure.TrustProxies("X-Forwarded-For", "private"))
 				for i, value := range hostile {
 					shown := func(r *http.Request) { change(r, value) }
 					g.knock(fmt.Sprintf("10.0.1.%d", i), bearer(g.issuer.Token("alice")), shown)
@@ -175,8 +176,8 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 			})
 		}
 		t.Run("I1 "+format+" claims, kid and close reason", func(t *testing.T) {
-			book := &logBook{}
-			g := newTokenGate(t, stay, wssecure.SetLogger(book.everything(format)))
+			book := &logbook.Book{}
+			g := newTokenGate(t, stay, wssecure.SetLogger(book.In(format)))
 			for i, value := range hostile {
 				client := fmt.Sprintf("203.0.113.%d", i) // the log samples those of one address
 				g.knock(client, bearer(g.issuer.Sign("ES256", g.issuer.Claims(value))))
@@ -201,19 +202,19 @@ func panicsWhenAsked(ctx context.Context, c *wssecure.Conn) error {
 
 // wantWholeLines wants a line for each event, beside those of panics, and
 // nothing in them that moves a cursor or passes for another line.
-func wantWholeLines(t *testing.T, book *logBook, g *gate) {
+func wantWholeLines(t *testing.T, book *logbook.Book, g *gate) {
 	t.Helper()
 	var lines []string
 	g.until(func() bool {
 		lines = nil
-		for _, line := range book.lines() {
+		for _, line := range book.Lines() {
 			if !strings.Contains(line, "wssecure: user code panicked") {
 				lines = append(lines, line)
 			}
 		}
 		return len(lines) == len(g.all()) && len(lines) > len(hostile)
 	}, "there is not one line for each event")
-	for _, line := range book.lines() {
+	for _, line := range book.Lines() {
 		if at := strings.IndexFunc(line, func(r rune) bool { return r != ' ' && !unicode.IsPrint(r) }); at >= 0 || !utf8.ValidString(line) {
 			t.Errorf("line with %q: %.300q", line[max(at, 0)], line)
 		}

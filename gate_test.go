@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -25,7 +26,7 @@ type gate struct {
 	serve  http.Handler
 
 	mu     sync.Mutex
-	nonces memNonces
+	nonces memnet.Nonces
 	peers  []net.Conn
 	events []wssecure.Event
 }
@@ -106,9 +107,9 @@ func (a answer) reason() string {
 	return slug
 }
 
-// gateWriter is a memWriter that keeps the answer.
+// gateWriter is a memnet.Writer that keeps the answer.
 type gateWriter struct {
-	*memWriter
+	*memnet.Writer
 	body strings.Builder
 }
 
@@ -116,7 +117,7 @@ func (w *gateWriter) Write(b []byte) (int, error) { return w.body.Write(b) }
 
 // headConn keeps whether a head was written through it: a cut connection has none.
 type headConn struct {
-	*silentConn
+	*memnet.SilentConn
 	feed  []byte // what the peer sends before it falls silent
 	mu    sync.Mutex
 	wrote bool
@@ -124,7 +125,7 @@ type headConn struct {
 
 func (c *headConn) Read(p []byte) (int, error) {
 	if len(c.feed) == 0 {
-		return c.silentConn.Read(p)
+		return c.SilentConn.Read(p)
 	}
 	n := copy(p, c.feed)
 	c.feed = c.feed[n:]
@@ -157,23 +158,23 @@ func (g *gate) knockOn(h http.Handler, from string, changes ...func(*http.Reques
 // knockThrough is knockOn with a writer around the gate's own and with what the
 // peer sends after its handshake.
 func (g *gate) knockThrough(h http.Handler, writer func(*gateWriter) http.ResponseWriter, feed []byte, from string, changes ...func(*http.Request)) answer {
-	r := memRequest("")
+	r := memnet.Request("")
 	r.Host, r.RemoteAddr = wssecuretest.Host, net.JoinHostPort(from, "50123")
-	c := &headConn{silentConn: newSilentConn(), feed: feed}
+	c := &headConn{SilentConn: memnet.NewSilentConn(), feed: feed}
 	g.mu.Lock()
-	g.nonces.set(r)
+	g.nonces.Set(r)
 	g.peers = append(g.peers, c)
 	g.mu.Unlock()
 	for _, change := range changes {
 		change(r)
 	}
-	w := &gateWriter{memWriter: newMemWriter(c)}
+	w := &gateWriter{Writer: memnet.NewWriter(c)}
 	if writer == nil {
 		h.ServeHTTP(w, r)
 	} else {
 		h.ServeHTTP(writer(w), r)
 	}
-	a := answer{status: w.status, header: w.header, body: w.body.String(), conn: c}
+	a := answer{status: w.Status, header: w.Header(), body: w.body.String(), conn: c}
 	if a.status == 0 && c.answered() {
 		a.status = 101
 	}

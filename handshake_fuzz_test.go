@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -299,10 +300,10 @@ func (w *memoryWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return &w.conn, rw, nil
 }
 
-// memoryConn is a memConn whose peer has gone after its handshake, and that keeps
+// memoryConn is a memnet.Conn whose peer has gone after its handshake, and that keeps
 // what it was told.
 type memoryConn struct {
-	memConn
+	memnet.Conn
 	out atomic.Pointer[[]byte]
 }
 

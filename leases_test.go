@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // L-08: who holds how many sessions.
@@ -84,14 +85,14 @@ func losing(w *gateWriter) http.ResponseWriter {
 
 // resetting is a connection that is gone when the 101 is written.
 func resetting(w *gateWriter) http.ResponseWriter {
-	c := &resetConn{newSilentConn()}
+	c := &resetConn{memnet.NewSilentConn()}
 	c.Close()
 	return unlucky{w, func() (net.Conn, *bufio.ReadWriter, error) {
 		return c, bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), nil
 	}}
 }
 
-type resetConn struct{ *silentConn }
+type resetConn struct{ *memnet.SilentConn }
 
 func (resetConn) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
@@ -129,7 +130,7 @@ var leavings = []leaving{
 	{name: "user code returns", serve: quiet, reason: wssecure.ReasonDone, opened: true},
 	{name: "user code fails", serve: func(context.Context, *wssecure.Conn) error { return errLost }, reason: wssecure.ReasonInternal, opened: true},
 	{name: "I5 panic in user code", serve: func(context.Context, *wssecure.Conn) error { panic("user code") }, reason: wssecure.ReasonInternal, opened: true},
-	{name: "I5 panic in a filter", serve: stay, feed: memFrame(5), reason: wssecure.ReasonInternal, opened: true,
+	{name: "I5 panic in a filter", serve: stay, feed: memnet.Frames(5, 1), reason: wssecure.ReasonInternal, opened: true,
 		options: []wssecure.Option{wssecure.OnMessage(func(context.Context, *wssecure.Conn, wssecure.MessageType, []byte) ([]byte, error) {
 			panic("filter")
 		})}},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // callers is a listener of made-up connections.
@@ -260,7 +261,7 @@ func (a again) Addr() net.Addr { return nil }
 func TestListenerRefusalAllocates(t *testing.T) {
 	g := newGate(t, quiet)
 	ban(t, g.guard, "203.0.113.0/24")
-	l := g.guard.Listener(again{caller{&memConn{}, tcp("203.0.113.9"), nil}})
+	l := g.guard.Listener(again{caller{&memnet.Conn{}, tcp("203.0.113.9"), nil}})
 	refuse := func() {
 		c, err := l.Accept()
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	catalogue "github.com/wssecure/wssecure/internal/attack"
+
+	"github.com/wssecure/wssecure/internal/logbook"
 )
 
 // A kiosk sells tickets.
@@ -98,7 +100,7 @@ func answerMutants() []mutant {
 				http.Error(w, fmt.Sprint("cannot upgrade: ", r.URL, r.Header), http.StatusForbidden)
 			})},
 		{"a log of whole requests", []string{"log-secrets", "log-injection"}, func(t *testing.T) *catalogue.Target {
-			var book logBook
+			var book logbook.Book
 			logger := log.New(&book, "", 0)
 			target := holed(t, func(r *http.Request) {
 				query := r.URL.Query().Encode()
@@ -108,7 +110,7 @@ func answerMutants() []mutant {
 			return target
 		}},
 		{"a log of user agents", []string{"log-injection"}, func(t *testing.T) *catalogue.Target {
-			var book logBook
+			var book logbook.Book
 			target := holed(t, func(r *http.Request) { fmt.Fprintln(&book, r.UserAgent()) })
 			target.Log = book.String
 			return target

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wssecure/wssecure"
 	catalogue "github.com/wssecure/wssecure/internal/attack"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/internal/probe"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
@@ -222,7 +223,7 @@ func frameMutants() []mutant {
 		{"close codes as they come", []string{"close-one-byte", "close-code-reserved", "close-code-low", "close-code-abort"}, passing("close-code")},
 		{"the peer will close", []string{"close-stall", "close-endless"}, passing("close")},
 		{"close reasons as they come", []string{"log-close-reason"}, func(t *testing.T) *catalogue.Target {
-			var book logBook
+			var book logbook.Book
 			target := lax{log: &book}.start(t)
 			target.Log = book.String
 			return target

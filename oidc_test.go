@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -193,10 +194,10 @@ func TestIntrospection(t *testing.T) {
 
 // TestIntrospectionTellsNoSecret is A-33 and CWE-532 for the client's secret.
 func TestIntrospectionTellsNoSecret(t *testing.T) {
-	var log logBook
+	var log logbook.Book
 	s, i := atIssuer(t, func(i *wssecuretest.Issuer, c *http.Client) wssecure.Verifier {
 		return wssecure.Introspection(i.URL+wssecuretest.IntrospectionPath, "stranger", wssecuretest.ClientSecret, wssecuretest.Audience, wssecure.HTTPClient(c))
-	}, wssecure.SetLogger(log.logger()))
+	}, wssecure.SetLogger(log.Logger()))
 	text := i.Opaque("alice")
 	r, e := wantRefused(t, s, fresh(s.Handshake(text)), 503, wssecure.ReasonUnavailable) // 401 is about us
 	if e.Err == nil || !strings.Contains(e.Err.Error(), "status 401") {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/internal/origin"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
@@ -24,7 +25,7 @@ func TestRefusedOriginsHaveTheirOwnBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var events []wssecure.Event
-		g, token := memGuard(t, memLogger{}, wssecure.LimitFailures(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}, time.Hour),
+		g, token := memGuard(t, memnet.DeafLog{}, wssecure.LimitFailures(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}, time.Hour),
 			wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}),
 			wssecure.OnEvent(func(e wssecure.Event) {
 				mu.Lock()
@@ -45,7 +46,7 @@ func TestRefusedOriginsHaveTheirOwnBudget(t *testing.T) {
 			func(r *http.Request) { r.Header["Sec-Fetch-Mode"] = []string{"no-cors"} },
 		}
 		dial := func(i int) (status int, sent string) {
-			r := memRequest(token)
+			r := memnet.Request(token)
 			hostile[i%len(hostile)](r)
 			return answered(h, r)
 		}
@@ -73,13 +74,13 @@ func TestRefusedOriginsHaveTheirOwnBudget(t *testing.T) {
 			t.Errorf("L-39: Stats has %d, want each of 1250", counted)
 		}
 
-		other := memRequest(token)
+		other := memnet.Request(token)
 		other.RemoteAddr = "203.0.113.10:1"
 		hostile[0](other)
 		if status, _ := answered(h, other); status != 403 {
 			t.Errorf("another address: status %d, want 403", status)
 		}
-		if status, sent := answered(h, memRequest(token)); status != 0 || !strings.HasPrefix(sent, "HTTP/1.1 101 ") {
+		if status, sent := answered(h, memnet.Request(token)); status != 0 || !strings.HasPrefix(sent, "HTTP/1.1 101 ") {
 			t.Errorf("O-38 then a good one: status %d, %q, want a 101", status, sent)
 		}
 
@@ -95,19 +96,19 @@ func TestRefusedOriginsHaveTheirOwnBudget(t *testing.T) {
 // the hijacked connection before it ended or fell silent.
 func answered(h http.Handler, r *http.Request) (status int, sent string) {
 	client, server := net.Pipe()
-	w := &memWriter{conn: server, header: http.Header{}, brw: bufio.NewReadWriter(bufio.NewReader(server), bufio.NewWriter(server))}
+	w := memnet.NewWriter(server)
 	read := make(chan string)
 	go func() {
 		line, _ := bufio.NewReader(client).ReadString('\n')
 		read <- line
 	}()
 	h.ServeHTTP(w, r)
-	if w.status != 0 {
+	if w.Status != 0 {
 		server.Close()
 	}
 	sent = <-read
 	client.Close()
-	return w.status, sent
+	return w.Status, sent
 }
 
 // TestOriginSetReplace changes the list under a thousand handshakes: an origin
@@ -143,7 +144,7 @@ func TestOriginSetReplace(t *testing.T) {
 		}
 	})
 	judge := func(origin string) (admitted bool) {
-		r := memRequest("")
+		r := memnet.Request("")
 		r.Header["Origin"] = []string{origin}
 		w := serveInMemory(h, r)
 		return strings.Contains(w.body.String(), "#forbidden")
@@ -264,11 +265,11 @@ func TestJudgingOriginsAllocatesNothing(t *testing.T) {
 
 	// At the guard an Origin of 60 KB costs what a short one costs.
 	cost := func(origin string) float64 {
-		g, token := memGuard(t, memLogger{}, wssecure.TrustNetworks(why, "203.0.113.0/24"))
-		h, r := g.ConnHandler(wssecuretest.Echo), memRequest(token)
+		g, token := memGuard(t, memnet.DeafLog{}, wssecure.TrustNetworks(why, "203.0.113.0/24"))
+		h, r := g.ConnHandler(wssecuretest.Echo), memnet.Request(token)
 		r.Header["Origin"] = []string{origin}
-		w := newMemWriter(&memConn{})
-		return testing.AllocsPerRun(100, func() { h.ServeHTTP(w.again(), r) })
+		w := memnet.NewWriter(&memnet.Conn{})
+		return testing.AllocsPerRun(100, func() { h.ServeHTTP(w.Again(), r) })
 	}
 	if short, long := cost("https://evil.example"), cost(long); long != short {
 		t.Errorf("O-32: %.0f allocations for 60 KB, %.0f for a short one", long, short)

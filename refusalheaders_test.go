@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -79,7 +80,7 @@ func TestRefusalHeaders(t *testing.T) {
 // TestRefusalKeys is D-25, on the header map itself: a bare writer shows what
 // net/http would add to.
 func TestRefusalKeys(t *testing.T) {
-	g, token := memGuard(t, memLogger{}, wssecure.TrustProxies("X-Forwarded-For", "203.0.113.9/32"), wssecure.RequireScopes("none"),
+	g, token := memGuard(t, memnet.DeafLog{}, wssecure.TrustProxies("X-Forwarded-For", "203.0.113.9/32"), wssecure.RequireScopes("none"),
 		wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.PerMinute(2)))
 	h := g.ConnHandler(wssecuretest.Echo)
 	for _, tc := range []struct {
@@ -99,7 +100,7 @@ func TestRefusalKeys(t *testing.T) {
 		{"429", 429, 8, func(r *http.Request) { delete(r.Header, "Authorization") }},
 	} {
 		t.Run("D-25 "+tc.name, func(t *testing.T) {
-			r := memRequest(token)
+			r := memnet.Request(token)
 			r.Header["X-Forwarded-Proto"] = []string{"https"}
 			tc.change(r)
 			w := serveInMemory(h, r)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/internal/probe"
 	"github.com/wssecure/wssecure/store"
 	"github.com/wssecure/wssecure/store/storetest"
@@ -30,7 +31,7 @@ type fleet struct {
 type fleetNode struct {
 	*timed
 	link *storetest.Faulty
-	book *logBook
+	book *logbook.Book
 }
 
 // inFleet runs f with n guards whose feeds are read.
@@ -55,11 +56,11 @@ func (s *fleet) add(policy []store.NodeOption, more ...wssecure.Option) *fleetNo
 // addBehind adds a node whose way to the store has a fault from the start.
 func (s *fleet) addBehind(fault storetest.Fault, policy []store.NodeOption, more ...wssecure.Option) *fleetNode {
 	s.Helper()
-	x := &fleetNode{timed: &timed{issuer: s.issuer}, link: storetest.NewFaulty(s.shared), book: &logBook{}}
+	x := &fleetNode{timed: &timed{issuer: s.issuer}, link: storetest.NewFaulty(s.shared), book: &logbook.Book{}}
 	x.link.Set(fault)
 	options := slices.Concat(s.opts, more, []wssecure.Option{
 		wssecure.AllowOrigins(wssecuretest.Origin), wssecure.InsecureAllowPlaintext("pipes"), wssecure.OnEvent(x.note),
-		wssecure.SetStore(x.link, policy...), wssecure.SetLogger(x.book.logger()),
+		wssecure.SetStore(x.link, policy...), wssecure.SetLogger(x.book.Logger()),
 		s.issuer.Option(wssecure.FromBearer(), wssecure.FromTicket()),
 	})
 	guard, err := wssecure.New(options...)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // U-14: the counters are exact after many decisions in parallel, and each has had
@@ -77,20 +78,20 @@ func TestStatsAreExact(t *testing.T) {
 // one, and Stats tells.
 func TestReplayTableForgetsTheOldest(t *testing.T) {
 	const kept = 100_000
-	g, token := memGuard(t, memLogger{}, fastHandshakes)
+	g, token := memGuard(t, memnet.DeafLog{}, fastHandshakes)
 	served := make(chan struct{})
 	handler := g.ConnHandler(func(context.Context, *wssecure.Conn) error { served <- struct{}{}; return nil })
-	r := memRequest(token)
+	r := memnet.Request(token)
 	admitted := func(nonce uint64) bool {
 		var key [16]byte
 		binary.LittleEndian.PutUint64(key[:], nonce)
 		r.Header["Sec-Websocket-Key"] = []string{base64.StdEncoding.EncodeToString(key[:])}
-		w := newMemWriter(&memConn{})
+		w := memnet.NewWriter(&memnet.Conn{})
 		handler.ServeHTTP(w, r)
-		if w.status == 0 {
+		if w.Status == 0 {
 			<-served
 		}
-		return w.status == 0
+		return w.Status == 0
 	}
 	for nonce := range uint64(kept) {
 		if !admitted(nonce) {

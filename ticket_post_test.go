@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -293,11 +294,11 @@ func TestTicketHandlerWithoutFromTicket(t *testing.T) {
 func TestTicketOverTheWire(t *testing.T) {
 	issuer := wssecuretest.NewIssuer(t, "")
 	seen := make(chan string, 4)
-	log := &logBook{}
+	log := &logbook.Book{}
 	s := wssecuretest.Start(t, wssecuretest.Config{
 		Options: []wssecure.Option{
 			wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option(wssecure.FromTicket()),
-			wssecure.SetLogger(log.logger()),
+			wssecure.SetLogger(log.Logger()),
 		},
 		Handler: func(g *wssecure.Guard) http.Handler {
 			mux := http.NewServeMux()

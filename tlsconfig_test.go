@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -130,8 +131,8 @@ func TestSocketPortOffersOneProtocol(t *testing.T) {
 	if got := hardened.TLSConfig.NextProtos; !slices.Equal(got, []string{"acme-tls/1", "h2", "http/1.1"}) {
 		t.Errorf("T-11 Harden: NextProtos %q", got)
 	}
-	buf := &logBook{}
-	g, err := wssecure.New(anybody(wssecure.SetLogger(buf.logger()))...)
+	buf := &logbook.Book{}
+	g, err := wssecure.New(anybody(wssecure.SetLogger(buf.Logger()))...)
 	wantNil(t, err)
 	var p http.Protocols
 	p.SetHTTP2(true)
@@ -154,8 +155,8 @@ func ownCertificate(t *testing.T) []tls.Certificate {
 
 // TestHardenRaisesAndNeverLowers is T-01, T-09, T-10, T-16, T-24, T-26.
 func TestHardenRaisesAndNeverLowers(t *testing.T) {
-	buf := &logBook{}
-	g, err := wssecure.New(anybody(wssecure.SetLogger(buf.logger()))...)
+	buf := &logbook.Book{}
+	g, err := wssecure.New(anybody(wssecure.SetLogger(buf.Logger()))...)
 	wantNil(t, err)
 
 	if c := g.TLSConfig(); c.MinVersion != tls.VersionTLS12 {
@@ -292,8 +293,8 @@ func TestFIPS(t *testing.T) {
 		}
 		return
 	}
-	buf := &logBook{}
-	s := wssecuretest.NewServer(t, wssecure.SetLogger(buf.logger()))
+	buf := &logbook.Book{}
+	s := wssecuretest.NewServer(t, wssecure.SetLogger(buf.Logger()))
 	if !strings.Contains(buf.String(), "FIPS") {
 		t.Errorf("the start event says nothing of FIPS: %s", buf)
 	}

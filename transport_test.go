@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/internal/probe"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
@@ -274,8 +275,8 @@ func TestProxyHints(t *testing.T) {
 		{"U-15 a public peer", public, []string{"X-Forwarded-For: 192.0.2.1"}, nil, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			book := &logBook{}
-			s := startSeated(t, seat{peer: tc.peer}, append(opts(wssecure.AllowOrigins(wssecuretest.Origin), wssecure.SetLogger(book.logger())), tc.more...)...)
+			book := &logbook.Book{}
+			s := startSeated(t, seat{peer: tc.peer}, append(opts(wssecure.AllowOrigins(wssecuretest.Origin), wssecure.SetLogger(book.Logger())), tc.more...)...)
 			for range 3 {
 				hs := page(s, wssecuretest.Origin)
 				for _, l := range tc.lines {
@@ -286,7 +287,7 @@ func TestProxyHints(t *testing.T) {
 					t.Errorf("the event's hint is %q, want %q", e.Hint, tc.event)
 				}
 			}
-			lines := book.hints()
+			lines := book.Hints()
 			switch {
 			case tc.logged == "" && len(lines) > 0:
 				t.Errorf("logged %q, want nothing", lines)
@@ -300,14 +301,14 @@ func TestProxyHints(t *testing.T) {
 // TestForwarderHint is U-15 where the handshake goes on: its client is the proxy
 // then, and limits by address fall on everybody behind it.
 func TestForwarderHint(t *testing.T) {
-	book := &logBook{}
+	book := &logbook.Book{}
 	listed := wssecure.AllowOrigins(wssecuretest.Origin)
-	secure := newIssued(t, listed, wssecure.SetLogger(book.logger()))
+	secure := newIssued(t, listed, wssecure.SetLogger(book.Logger()))
 	wantAdmitted(t, secure, page(secure, wssecuretest.Origin).Add("X-Forwarded-Proto: https"))
 	wantAdmitted(t, secure, page(secure, wssecuretest.Origin).Add("X-Real-IP: 192.0.2.1"))
-	open := startSeated(t, seat{peer: private}, listed, wssecure.InsecureAllowPlaintext(why), wssecure.SetLogger(book.logger()))
+	open := startSeated(t, seat{peer: private}, listed, wssecure.InsecureAllowPlaintext(why), wssecure.SetLogger(book.Logger()))
 	wantAdmitted(t, open, page(open, wssecuretest.Origin).Add("X-Forwarded-Proto: https"))
-	lines := book.hints()
+	lines := book.Hints()
 	if len(lines) != 2 || !strings.Contains(lines[0], "unlisted-forwarder: 127.0.0.1 ") || !strings.Contains(lines[1], "unlisted-forwarder: 10.2.3.4 ") {
 		t.Errorf("logged %q, want one line for each guard", lines)
 	}

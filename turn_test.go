@@ -8,11 +8,12 @@ import (
 	"testing/synctest"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // stalledConn is a peer that takes nothing until it is told to.
 type stalledConn struct {
-	*silentConn
+	*memnet.SilentConn
 	mu    sync.Mutex
 	ready *sync.Cond
 	takes bool
@@ -20,7 +21,7 @@ type stalledConn struct {
 }
 
 func newStalledConn() *stalledConn {
-	c := &stalledConn{silentConn: newSilentConn(), takes: true}
+	c := &stalledConn{SilentConn: memnet.NewSilentConn(), takes: true}
 	c.ready = sync.NewCond(&c.mu)
 	return c
 }
@@ -45,7 +46,7 @@ func (c *stalledConn) take(yes bool) {
 func TestWaitForWriteCanBeGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		peer := newStalledConn()
-		c := memSessionOver(t, peer, &peer.over)
+		c := memSessionOver(t, peer, &peer.Over)
 		peer.take(false)
 		message := []byte("one")
 		first := make(chan error, 1)

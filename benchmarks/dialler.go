@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // diallerArguments are what a dialler is told.
@@ -20,7 +22,7 @@ func runDialler(arguments []byte) error {
 	if err := parse(arguments, &a); err != nil {
 		return err
 	}
-	keys := &memNonces{}
+	keys := &memnet.Nonces{}
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		n, err := strconv.Atoi(lines.Text())
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // This file is the parties of a flood, each a process of its own: who floods, the
@@ -92,7 +93,7 @@ func runKnocker(arguments []byte) error {
 		var all sync.WaitGroup
 		for i := range seen {
 			all.Go(func() {
-				keys := &memNonces{uint64(i) << 32}
+				keys := &memnet.Nonces{Last: uint64(i) << 32}
 				for range (n + i) / len(seen) {
 					knock("127.0.0.1", to, keys, &seen[i])
 				}
@@ -113,7 +114,7 @@ func sum(all []outcomes) (o outcomes) {
 	return o
 }
 
-func knock(from, to string, keys *memNonces, seen *outcomes) {
+func knock(from, to string, keys *memnet.Nonces, seen *outcomes) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	raw, err := d.Dial("tcp", to)
 	if err != nil {
@@ -234,7 +235,7 @@ func runHonest(arguments []byte) error {
 		var all sync.WaitGroup
 		for i := range loops {
 			all.Go(func() {
-				keys := &memNonces{uint64(time.Now().UnixNano())<<8 | uint64(i)}
+				keys := &memnet.Nonces{Last: uint64(time.Now().UnixNano())<<8 | uint64(i)}
 				for time.Since(start) < d {
 					began := time.Now()
 					knock(fmt.Sprintf("127.0.0.%d", 2+turn.Add(1)%250), to, keys, &seen[i])

@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -204,7 +205,7 @@ func runIdlers(arguments []byte) error {
 	var all sync.WaitGroup
 	for d := range diallers {
 		all.Go(func() {
-			keys := memNonces{uint64(d) << 32}
+			keys := memnet.Nonces{Last: uint64(d) << 32}
 			for i := d; i < a.Conns && failed[d] == nil; i += diallers {
 				var c net.Conn
 				c, failed[d] = dial("", a.To, tokens[i%len(tokens)], &keys)

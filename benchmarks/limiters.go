@@ -15,6 +15,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/wssecure/wssecure/internal/limit"
+
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // A limiter gives each goroutine a function that asks whether a client may come
@@ -107,7 +109,7 @@ func makeUlule(_ testing.TB, _, budget int) func() func(client) bool {
 func makeHTTPRate(_ testing.TB, _, budget int) func() func(client) bool {
 	l := httprate.NewRateLimiter(budget, time.Hour)
 	return func() func(client) bool {
-		w, r := newMemWriter(&memConn{}), memRequest("")
+		w, r := memnet.NewWriter(&memnet.Conn{}), memnet.Request("")
 		return func(x client) bool { return !l.OnLimit(w, r, x.text) }
 	}
 }

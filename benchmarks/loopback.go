@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // A client is a process of its own, this test binary again: in one process it
@@ -110,8 +112,8 @@ func parse(arguments []byte, v any) error { return json.Unmarshal(arguments, v) 
 // answer writes a line to the one who started this process.
 func answer(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
 
-// dial opens a socket over a raw connection, as memRequest would.
-func dial(from, to, token string, nonce *memNonces) (net.Conn, error) {
+// dial opens a socket over a raw connection, as memnet.Request would.
+func dial(from, to, token string, nonce *memnet.Nonces) (net.Conn, error) {
 	d := net.Dialer{}
 	if from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
@@ -125,9 +127,9 @@ func dial(from, to, token string, nonce *memNonces) (net.Conn, error) {
 
 // upgrade makes a socket of a connection. It reads not a byte of what is behind
 // the head.
-func upgrade(c net.Conn, token string, nonce *memNonces) error {
-	r := memRequest(token)
-	nonce.set(r)
+func upgrade(c net.Conn, token string, nonce *memnet.Nonces) error {
+	r := memnet.Request(token)
+	nonce.Set(r)
 	if err := r.Write(c); err != nil {
 		return err
 	}

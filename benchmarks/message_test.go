@@ -12,21 +12,25 @@ import (
 	coder "github.com/coder/websocket"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
-// forever is how often a peer that never ends sends its frames.
-const forever = -1
+// sizes of messages.
+var sizes = []struct {
+	name string
+	n    int
+}{{"64 B", 64}, {"1 KiB", 1 << 10}, {"64 KiB", 64 << 10}}
 
 // openGuarded opens a session and gives its connection out of user code.
-func openGuarded(tb testing.TB, peer *memConn, more ...wssecure.Option) *wssecure.Conn {
+func openGuarded(tb testing.TB, peer *memnet.Conn, more ...wssecure.Option) *wssecure.Conn {
 	tb.Helper()
 	if len(more) == 0 {
 		more = append(more, manyMessages(wssecure.Limits{}))
 	}
 	g, token := newGuard(tb, slog.DiscardHandler, more...)
 	handler, opened := handingOut(tb, g)
-	tb.Cleanup(func() { peer.over.Store(true) })
-	go handler.ServeHTTP(newMemWriter(peer), memRequest(token))
+	tb.Cleanup(func() { peer.Over.Store(true) })
+	go handler.ServeHTTP(memnet.NewWriter(peer), memnet.Request(token))
 	return <-opened
 }
 
@@ -49,7 +53,7 @@ func handingOut(tb testing.TB, g *wssecure.Guard) (http.Handler, <-chan *wssecur
 
 func openCoder(tb testing.TB, peer net.Conn) *coder.Conn {
 	tb.Helper()
-	s, err := acceptCoder(newMemWriter(peer), memRequest(""))
+	s, err := acceptCoder(memnet.NewWriter(peer), memnet.Request(""))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -131,10 +135,10 @@ func echoRead(tb testing.TB, c *coder.Conn, timeout time.Duration) func(n int) {
 func BenchmarkEchoBesideReader(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(size.name, func(b *testing.B) {
-			feed := frames(size.n, 1)
+			feed := memnet.Frames(size.n, 1)
 			p := compare(b,
-				echoReader(b, openCoder(b, &memConn{feed: feed, times: forever}), size.n),
-				echoInto(b, openGuarded(b, &memConn{feed: feed, times: forever}), size.n))
+				echoReader(b, openCoder(b, &memnet.Conn{Feed: feed}), size.n),
+				echoInto(b, openGuarded(b, &memnet.Conn{Feed: feed}), size.n))
 			note("echo on top of coder's Reader and Write, "+size.name, "ns more", p.more)
 		})
 	}
@@ -144,15 +148,15 @@ func BenchmarkEchoBesideReader(b *testing.B) {
 // which have a timeout for each call, or none at all.
 func BenchmarkEchoBesideIdioms(b *testing.B) {
 	for _, size := range sizes {
-		feed := frames(size.n, 1)
+		feed := memnet.Frames(size.n, 1)
 		for _, row := range []struct {
 			name    string
 			timeout time.Duration
 		}{{"without a timeout", 0}, {"timeout per call", time.Minute}} {
 			b.Run(size.name+", "+row.name, func(b *testing.B) {
 				p := compare(b,
-					echoRead(b, openCoder(b, &memConn{feed: feed, times: forever}), row.timeout),
-					echoInto(b, openGuarded(b, &memConn{feed: feed, times: forever}), size.n))
+					echoRead(b, openCoder(b, &memnet.Conn{Feed: feed}), row.timeout),
+					echoInto(b, openGuarded(b, &memnet.Conn{Feed: feed}), size.n))
 				note("echo of "+size.name+" / coder's Read and Write, "+row.name, "ratio", p.ratio)
 			})
 		}
@@ -163,7 +167,7 @@ func BenchmarkEchoBesideIdioms(b *testing.B) {
 func BenchmarkEchoAlone(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(size.name, func(b *testing.B) {
-			run := echoInto(b, openGuarded(b, &memConn{feed: frames(size.n, 1), times: forever}), size.n)
+			run := echoInto(b, openGuarded(b, &memnet.Conn{Feed: memnet.Frames(size.n, 1)}), size.n)
 			b.ReportAllocs()
 			b.ResetTimer()
 			run(b.N)
@@ -175,9 +179,9 @@ func BenchmarkEchoAlone(b *testing.B) {
 func BenchmarkReadInto(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(size.name, func(b *testing.B) {
-			feed, ctx, buf := frames(size.n, 1), context.Background(), make([]byte, size.n+1)
-			theirs := openCoder(b, &memConn{feed: feed, times: forever})
-			ours := openGuarded(b, &memConn{feed: feed, times: forever})
+			feed, ctx, buf := memnet.Frames(size.n, 1), context.Background(), make([]byte, size.n+1)
+			theirs := openCoder(b, &memnet.Conn{Feed: feed})
+			ours := openGuarded(b, &memnet.Conn{Feed: feed})
 			p := compare(b, func(n int) {
 				for range n {
 					if _, _, err := theirs.Read(ctx); err != nil {
@@ -208,9 +212,9 @@ func BenchmarkReadAlone(b *testing.B) {
 		size, inAPacket int
 	}{{"64 B", 64, 1}, {"64 B, 7 in a packet", 64, 7}, {"1 KiB", 1 << 10, 1}, {"1 KiB, 7 in a packet", 1 << 10, 7}, {"64 KiB", 64 << 10, 1}} {
 		b.Run(row.name, func(b *testing.B) {
-			feed, ctx, buf := frames(row.size, row.inAPacket), context.Background(), make([]byte, row.size+1)
-			theirs := openCoder(b, &memConn{feed: feed, times: forever})
-			ours := openGuarded(b, &memConn{feed: feed, times: forever})
+			feed, ctx, buf := memnet.Frames(row.size, row.inAPacket), context.Background(), make([]byte, row.size+1)
+			theirs := openCoder(b, &memnet.Conn{Feed: feed})
+			ours := openGuarded(b, &memnet.Conn{Feed: feed})
 			p := compare(b, func(n int) {
 				for range n {
 					_, r, err := theirs.Reader(ctx)
@@ -241,7 +245,7 @@ func BenchmarkWriteAlone(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(size.name, func(b *testing.B) {
 			ctx, message := context.Background(), make([]byte, size.n)
-			theirs, ours := openCoder(b, &memConn{}), openGuarded(b, &memConn{})
+			theirs, ours := openCoder(b, &memnet.Conn{}), openGuarded(b, &memnet.Conn{})
 			p := compare(b, func(n int) {
 				for range n {
 					if err := theirs.Write(ctx, coder.MessageBinary, message); err != nil {
@@ -267,9 +271,9 @@ func BenchmarkWriteAlone(b *testing.B) {
 // BenchmarkDeadlines is a session with every deadline there is beside one with
 // as few as there can be.
 func BenchmarkDeadlines(b *testing.B) {
-	feed := frames(64, 1)
-	few := openGuarded(b, &memConn{feed: feed, times: forever}, wssecure.SetPing(time.Hour), manyMessages(wssecure.Limits{}))
-	all := openGuarded(b, &memConn{feed: feed, times: forever}, wssecure.SetPing(time.Second),
+	feed := memnet.Frames(64, 1)
+	few := openGuarded(b, &memnet.Conn{Feed: feed}, wssecure.SetPing(time.Hour), manyMessages(wssecure.Limits{}))
+	all := openGuarded(b, &memnet.Conn{Feed: feed}, wssecure.SetPing(time.Second),
 		manyMessages(wssecure.Limits{Idle: time.Hour, Lifetime: 2 * time.Hour, Write: time.Second}))
 	judge(b, "11 every deadline / few, echo of 64 B", compare(b, echoInto(b, few, 64), echoInto(b, all, 64)).ratio)
 }

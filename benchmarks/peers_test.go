@@ -3,11 +3,13 @@ package benchmarks
 import (
 	"bytes"
 	"testing"
+
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // writes keeps what is written behind the head of the 101.
 type writes struct {
-	memConn
+	memnet.Conn
 	all bytes.Buffer
 }
 
@@ -17,8 +19,8 @@ func (w *writes) Write(p []byte) (int, error) { return w.all.Write(p) }
 func TestPeersEcho(t *testing.T) {
 	for _, p := range peers {
 		for _, size := range sizes {
-			conn := &writes{memConn: memConn{feed: frames(size.n, 1), times: 3}}
-			s, err := p.accept(newMemWriter(conn), memRequest(""))
+			conn := &writes{Conn: memnet.Conn{Feed: memnet.Frames(size.n, 1), Times: 3}}
+			s, err := p.accept(memnet.NewWriter(conn), memnet.Request(""))
 			if err != nil {
 				t.Fatalf("%s: %v", p.name, err)
 			}

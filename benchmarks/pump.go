@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/wssecure/wssecure/internal/memnet"
 )
 
 // pumpArguments are what a pump is told: where to, and how large its messages
@@ -20,7 +22,7 @@ func runPump(arguments []byte) error {
 	if err := parse(arguments, &a); err != nil {
 		return err
 	}
-	c, err := dial("", a.To, a.Token, &memNonces{})
+	c, err := dial("", a.To, a.Token, &memnet.Nonces{})
 	if err != nil {
 		return err
 	}
@@ -28,7 +30,7 @@ func runPump(arguments []byte) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		c.Close()
 	}()
-	all := frames(a.Size, a.Depth)
+	all := memnet.Frames(a.Size, a.Depth)
 	one, back := len(all)/a.Depth, len(all)/a.Depth-4 // an echo has no masking key
 	if _, err := c.Write(all); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -96,23 +97,23 @@ func (x refusal) sides(tb testing.TB) (ours, theirs func(n int)) {
 
 // again sends the handshake that x is about, over TLS as far as h can tell.
 func (x refusal) again(tb testing.TB, h http.Handler, token string, status int) func(n int) {
-	r, w := memRequest(token), newMemWriter(&memConn{})
+	r, w := memnet.Request(token), memnet.NewWriter(&memnet.Conn{})
 	r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true}
-	h.ServeHTTP(w.again(), r) // a good one has been seen, as everywhere
+	h.ServeHTTP(w.Again(), r) // a good one has been seen, as everywhere
 	if x.change != nil {
 		x.change(r)
 	}
 	if x.once {
-		h.ServeHTTP(w.again(), r)
+		h.ServeHTTP(w.Again(), r)
 	}
 	return func(n int) {
 		for range n {
 			if x.each != nil {
 				x.each(r)
 			}
-			h.ServeHTTP(w.again(), r)
-			if w.status != status {
-				tb.Fatalf("%s: answered with %d, want %d", x.name, w.status, status)
+			h.ServeHTTP(w.Again(), r)
+			if w.Status != status {
+				tb.Fatalf("%s: answered with %d, want %d", x.name, w.Status, status)
 			}
 		}
 	}

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
 // politeConn is a peer that says nothing until it is sent a close frame, and
 // answers that at once.
 type politeConn struct {
-	memConn
+	memnet.Conn
 	asked  chan struct{} // a close frame has come
 	once   sync.Once
 	given  atomic.Bool
@@ -72,18 +73,18 @@ func BenchmarkRevoke(b *testing.B) {
 		return err
 	})
 	ended := make([]sync.WaitGroup, subjects)
-	keys := &memNonces{}
+	keys := &memnet.Nonces{}
 	for s := range subjects {
 		token := issuer.Sign("ES256", issuer.Claims(subject(s), nil))
 		for range each {
-			r := memRequest(token)
-			keys.set(r)
+			r := memnet.Request(token)
+			keys.Set(r)
 			ended[s].Add(1)
 			conn := &politeConn{asked: make(chan struct{})}
 			conn.closed = sync.OnceFunc(ended[s].Done)
-			w := newMemWriter(conn)
-			if handler.ServeHTTP(w, r); w.status != 0 {
-				b.Fatalf("refused with %d", w.status)
+			w := memnet.NewWriter(conn)
+			if handler.ServeHTTP(w, r); w.Status != 0 {
+				b.Fatalf("refused with %d", w.Status)
 			}
 		}
 	}

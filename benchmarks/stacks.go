@@ -11,6 +11,7 @@ import (
 	coder "github.com/coder/websocket"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -45,26 +46,22 @@ func guardOf(tb testing.TB, issuer *wssecuretest.Issuer, log slog.Handler, more 
 		defer cancel()
 		_ = g.Shutdown(ctx)
 	})
-	claims := issuer.Claims("alice", map[string]any{
-		"sid": "f2a9e6d0c4f0c", "scope": "openid profile ws:read ws:write", "client_id": "web", "name": "Alice Example",
-		"email": "alice@example.com", "roles": []string{"user", "editor"}, "acr": "mfa", "amr": []string{"pwd", "otp"},
-	})
-	return g, issuer.Sign("RS256", claims)
+	return g, issuer.Sign("RS256", issuer.Claims("alice", memnet.Claims()))
 }
 
 // admitted runs whole sessions through a guard, one after the other: user code
 // returns at once, and the next handshake comes when the guard is done with it.
 func admitted(tb testing.TB) func(n int) {
 	ended := make(chan struct{}, 1)
-	g, token := newGuard(tb, deafLog{ended: ended})
+	g, token := newGuard(tb, memnet.DeafLog{Ended: ended})
 	handler := g.ConnHandler(func(context.Context, *wssecure.Conn) error { return nil })
-	r, w, keys := memRequest(token), newMemWriter(&memConn{}), &memNonces{}
+	r, w, keys := memnet.Request(token), memnet.NewWriter(&memnet.Conn{}), &memnet.Nonces{}
 	return func(n int) {
 		for range n {
-			keys.set(r)
-			handler.ServeHTTP(w.again(), r)
-			if w.status != 0 {
-				tb.Fatalf("refused with %d", w.status)
+			keys.Set(r)
+			handler.ServeHTTP(w.Again(), r)
+			if w.Status != 0 {
+				tb.Fatalf("refused with %d", w.Status)
 			}
 			<-ended
 		}
@@ -107,11 +104,11 @@ func duties(tb testing.TB, hangUp func(*coder.Conn) error) func(n int) {
 			ended <- struct{}{}
 		}()
 	}
-	r, w, keys := memRequest(""), newMemWriter(&memConn{}), &memNonces{}
+	r, w, keys := memnet.Request(""), memnet.NewWriter(&memnet.Conn{}), &memnet.Nonces{}
 	return func(n int) {
 		for range n {
-			keys.set(r)
-			handler(w.again(), r)
+			keys.Set(r)
+			handler(w.Again(), r)
 			<-ended
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -144,7 +145,7 @@ func (s *storm) come(from string) error {
 	var all sync.WaitGroup
 	for d := range stormDiallers {
 		all.Go(func() {
-			keys := memNonces{uint64(time.Now().UnixNano())<<8 | uint64(d)}
+			keys := memnet.Nonces{Last: uint64(time.Now().UnixNano())<<8 | uint64(d)}
 			for i := d; i < len(s.tokens) && failed[d] == nil; i += stormDiallers {
 				dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(fmt.Sprintf(from, 2+i/clientsPerPlace))}}
 				c, err := tls.DialWithDialer(&dialer, "tcp", s.to, s.configs[i])

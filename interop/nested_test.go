@@ -1,36 +1,16 @@
 package interop_test
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
-
-// A journal keeps log records for a test to look at.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
 
 func TestNestedGuards(t *testing.T) {
 	for _, row := range []struct {
@@ -58,7 +38,7 @@ func TestNestedGuards(t *testing.T) {
 				t.Parallel()
 				a := newApp()
 				lib := libraries[1].handler(a)
-				var records journal
+				var records logbook.Book
 				var inner *wssecure.Guard
 				r := startRig(t, func(g *wssecure.Guard) http.Handler {
 					inner = row.inner(t, g, nil)
@@ -80,7 +60,7 @@ func TestNestedGuards(t *testing.T) {
 					mux.Handle("/nested", g.Handler(in))
 					mux.Handle("/ws", g.Handler(lib))
 					return mux
-				}, wssecure.SetLogger(slog.New(slog.NewTextHandler(&records, nil))))
+				}, wssecure.SetLogger(records.Logger()))
 				h := r.handshake(user)
 				h.Target = "/nested"
 				answer, c := r.ask(t, h.Bytes())

@@ -1,19 +1,17 @@
 package nginx_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/logbook"
 	"github.com/wssecure/wssecure/internal/probe"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
@@ -23,30 +21,12 @@ const (
 	neighbour = "127.0.0.8"
 )
 
-// book is what the guard logs.
-type book struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // startGuard is a guard that ends no TLS.
-func startGuard(t *testing.T, more ...wssecure.Option) (*wssecuretest.Server, *book) {
+func startGuard(t *testing.T, more ...wssecure.Option) (*wssecuretest.Server, *logbook.Book) {
 	t.Helper()
-	log, issuer := &book{}, wssecuretest.NewIssuer(t, "")
+	log, issuer := &logbook.Book{}, wssecuretest.NewIssuer(t, "")
 	s := wssecuretest.Start(t, wssecuretest.Config{Plaintext: true, Options: append([]wssecure.Option{
-		wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option(), wssecure.SetLogger(slog.New(slog.NewTextHandler(log, nil))),
+		wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option(), wssecure.SetLogger(log.Logger()),
 	}, more...)})
 	s.Issuer = issuer
 	return s, log
