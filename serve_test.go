@@ -9,6 +9,7 @@ import (
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
+	"github.com/wssecure/wssecure/internal/program"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
@@ -107,7 +108,7 @@ func TestServeUsesTheListenerOnRequest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			addr := freeAddr(t)
+			addr := program.FreeAddr(t)
 			srv := &http.Server{Addr: addr, Handler: guard.ConnHandler(quiet)}
 			guard.Harden(srv) // Serve does it again
 			ended := make(chan error, 1)
@@ -129,16 +130,6 @@ func TestServeUsesTheListenerOnRequest(t *testing.T) {
 			<-ended
 		})
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // awaitPort waits until a server listens.

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -14,25 +13,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wssecure/wssecure/internal/program"
 )
 
-// found is what the tests need of the machine, set by TestMain.
-var found struct{ chromium, node string }
-
-// TestMain leaves the package out on a machine without a browser, and says so; where one is required that is a failure.
 func TestMain(m *testing.M) {
-	if missing := look(); len(missing) > 0 {
-		fmt.Fprintf(os.Stderr, "\n*** The browser tests are LEFT OUT: %s. `make test` installs what they need. ***\n\n", strings.Join(missing, ", "))
-		if os.Getenv("WSS_REQUIRE_CHROMIUM") != "" {
-			fmt.Fprintln(os.Stderr, "FAIL: WSS_REQUIRE_CHROMIUM is set")
-			os.Exit(1)
-		}
-		// go test prints nothing of a package that passes, but it does say "[no tests to run]". Without its log of what was
-		// looked at it does not keep that for a result, and looks again the next time.
-		flag.Parse()
-		flag.Set("test.run", "^$")
-		flag.Set("test.testlogfile", "")
-	}
+	program.Need("The browser tests", "WSS_REQUIRE_CHROMIUM", program.Missing([]string{"chromium", "node"}, "node_modules/playwright-core"))
 	code := m.Run()
 	if shared != nil {
 		if err := shared.end(); err != nil {
@@ -41,20 +27,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
-}
-
-func look() (missing []string) {
-	var err error
-	if found.chromium, err = exec.LookPath("chromium"); err != nil {
-		missing = append(missing, "chromium is missing")
-	}
-	if found.node, err = exec.LookPath("node"); err != nil {
-		missing = append(missing, "node is missing")
-	}
-	if _, err := os.Stat(filepath.FromSlash("node_modules/playwright-core")); err != nil {
-		missing = append(missing, "e2e/node_modules is missing: npm ci --ignore-scripts")
-	}
-	return missing
 }
 
 // patience bounds every wait for the browser.
@@ -116,11 +88,15 @@ func startBrowser(pin string) (*browser, error) {
 	if err := os.WriteFile(settings, []byte(`{"profile":{"cookie_controls_mode":0}}`), 0o600); err != nil {
 		return nil, err
 	}
-	start, err := json.Marshal(map[string]string{"executable": found.chromium, "profile": profile, "pin": pin})
+	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(found.node, "driver.mjs", string(start))
+	start, err := json.Marshal(map[string]string{"executable": chromium, "profile": profile, "pin": pin})
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("node", "driver.mjs", string(start))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -1,78 +1,25 @@
 package e2e
 
 import (
-	"bufio"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/wssecure/wssecure/internal/program"
 )
-
-// quickstart is a running `go run ./examples/quickstart`.
-type quickstart struct {
-	url, port string
-	token     string // the one it prints for terminals
-	process   *os.Process
-	ended     chan error
-}
-
-// startQuickstart builds and starts it on a free port. It is interrupted when the test ends, unless that is done.
-func startQuickstart(t *testing.T) *quickstart {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "quickstart")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../examples/quickstart").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	cmd := exec.Command(binary, "-addr", "localhost:0")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	q := &quickstart{process: cmd.Process, ended: make(chan error, 1)}
-	greeted := make(chan string, 1)
-	go func() {
-		lines := bufio.NewScanner(out)
-		var greeting strings.Builder
-		for lines.Scan() {
-			greeting.WriteString(lines.Text() + "\n")
-			if strings.Contains(lines.Text(), "Ctrl-C") {
-				break
-			}
-		}
-		greeted <- greeting.String()
-		io.Copy(io.Discard, out)
-		q.ended <- cmd.Wait()
-	}()
-	t.Cleanup(func() { q.process.Kill() })
-	select {
-	case greeting := <-greeted:
-		open := regexp.MustCompile(`Open +(https://localhost:(\d+))`).FindStringSubmatch(greeting)
-		token := regexp.MustCompile(`Token +(\S+)`).FindStringSubmatch(greeting)
-		if open == nil || token == nil {
-			t.Fatalf("the greeting has no address or token:\n%s", greeting)
-		}
-		q.url, q.port, q.token = open[1], open[2], token[1]
-	case <-time.After(patience):
-		t.Fatal("the quickstart does not greet")
-	}
-	return q
-}
 
 // TestQuickstart is what its visitor does, in two windows.
 func TestQuickstart(t *testing.T) {
-	q := startQuickstart(t)
-	b, err := startBrowser(pinOf(t, "127.0.0.1:"+q.port))
+	q, err := program.StartQuickstart(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(q.Stop)
+	b, err := startBrowser(pinOf(t, "127.0.0.1:"+q.Port()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +29,7 @@ func TestQuickstart(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	alice, bob := b.open(q.url), b.open(q.url)
+	alice, bob := b.open("https://"+q.Address), b.open("https://"+q.Address)
 	wantQuiet := func(t *testing.T) {
 		t.Helper()
 		for _, p := range []*page{alice, bob} {
@@ -163,7 +110,7 @@ func TestQuickstart(t *testing.T) {
 		wantQuiet(t)
 	})
 	b.run(t, "under its other name the page works too", func(t *testing.T) {
-		numbers := b.open("https://127.0.0.1:" + q.port)
+		numbers := b.open("https://127.0.0.1:" + q.Port())
 		numbers.shows("chat-state", "connected")
 		if lines := numbers.trouble(); len(lines) > 0 {
 			t.Errorf("the console says %q", lines)
@@ -175,7 +122,7 @@ func TestQuickstart(t *testing.T) {
 		defer web.Close()
 		evil := b.open("http://evil.test" + web.URL[strings.LastIndex(web.URL, ":"):])
 		for _, path := range []string{"/ws", "/events"} {
-			seen := evil.dial("wss://localhost:"+q.port+path, "bearer", q.token, "chat")
+			seen := evil.dial("wss://localhost:"+q.Port()+path, "bearer", q.Token, "chat")
 			if !slices.Equal(seen, []string{"error", "close 1006, not clean"}) {
 				t.Errorf("the page saw %q of %s", seen, path)
 			}
@@ -197,16 +144,8 @@ func TestQuickstart(t *testing.T) {
 				p.record(line) // they come back so soon that nobody could read it
 			}
 		}
-		if err := q.process.Signal(os.Interrupt); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case err := <-q.ended:
-			if err != nil {
-				t.Errorf("it ended with %v", err)
-			}
-		case <-time.After(patience):
-			t.Fatal("it does not end")
+		if err := q.Interrupt(); err != nil {
+			t.Errorf("it ended with %v", err)
 		}
 		for _, p := range []*page{alice, bob} {
 			for _, line := range lines {

@@ -1,54 +1,26 @@
 package idp
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"flag"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/wssecure/wssecure/internal/program"
 )
 
-var node string
-
-// TestMain leaves the package out on a machine without node, and says so; where it is required that is a failure.
 func TestMain(m *testing.M) {
-	if missing := look(); len(missing) > 0 {
-		fmt.Fprintf(os.Stderr, "\n*** The tests with an identity provider are LEFT OUT: %s. `make test` installs what they need. ***\n\n", strings.Join(missing, ", "))
-		if os.Getenv("WSS_REQUIRE_IDP") != "" {
-			fmt.Fprintln(os.Stderr, "FAIL: WSS_REQUIRE_IDP is set")
-			os.Exit(1)
-		}
-		// So that go test says "[no tests to run]", and looks again the next time.
-		flag.Parse()
-		flag.Set("test.run", "^$")
-		flag.Set("test.testlogfile", "")
-	}
+	program.Need("The tests with an identity provider", "WSS_REQUIRE_IDP", program.Missing([]string{"node"}, "node_modules/oidc-provider"))
 	os.Exit(m.Run())
-}
-
-func look() (missing []string) {
-	var err error
-	if node, err = exec.LookPath("node"); err != nil {
-		missing = append(missing, "node is missing")
-	}
-	if _, err := os.Stat(filepath.FromSlash("node_modules/oidc-provider")); err != nil {
-		missing = append(missing, "idp/node_modules is missing: npm ci --ignore-scripts")
-	}
-	return missing
 }
 
 // patience bounds every wait for the provider.
@@ -118,51 +90,14 @@ func startProvider(t *testing.T) *provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// go test keeps a result until something changes that it has seen the tests look at.
-	if _, err := os.ReadFile("package-lock.json"); err != nil {
+	if _, err := os.ReadFile("package-lock.json"); err != nil { // go test then runs again when it changes
 		t.Fatal(err)
 	}
-	if _, err := os.ReadFile("provider.mjs"); err != nil {
-		t.Fatal(err)
-	}
-
-	cmd := exec.Command(node, "provider.mjs")
-	var trouble bytes.Buffer
-	cmd.Stderr = &trouble
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	said := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(out).ReadString('\n')
-		said <- line
-	}()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("the provider's standard error:\n%s", trouble.Bytes())
-		}
-	})
-	if _, err := in.Write(append(config, '\n')); err != nil {
+	script := program.StartScript(t, ".", "node", "provider.mjs")
+	if _, err := script.In.Write(append(config, '\n')); err != nil {
 		t.Fatalf("the provider does not listen: %v", err)
 	}
-	select {
-	case line := <-said:
-		if err := json.Unmarshal([]byte(line), p); err != nil {
-			t.Fatalf("the provider says %q: %v", line, err)
-		}
-	case <-time.After(patience):
-		t.Fatalf("the provider is not ready within %v", patience)
-	}
+	script.Line(p)
 	return p
 }
 

@@ -18,12 +18,13 @@ import (
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
+	"github.com/wssecure/wssecure/internal/program"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
 // TestMain keeps log lines out of the tests' output, and says what it leaves out.
 func TestMain(m *testing.M) {
-	if !announceMissing() {
+	if !program.Announce("The tests with npm's ws", "WSS_REQUIRE_NODE", missingNode) {
 		os.Exit(1)
 	}
 	flag.Parse()

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wssecure/wssecure/internal/program"
 )
 
 // A check is one thing that a judge's result must show.
@@ -28,26 +30,26 @@ type check struct {
 type judge struct {
 	name    string
 	patient time.Duration // the most it may take
-	args    func(s *site, file string) []string
+	args    func(q *program.Quickstart, file string) []string
 	file    string
 	read    func(result, said []byte) ([]check, error) // its file, and its output
 }
 
 var judges = []judge{
-	{"sslscan", time.Minute, func(s *site, file string) []string {
-		return []string{"--no-colour", "--xml=" + file, s.address}
+	{"sslscan", time.Minute, func(q *program.Quickstart, file string) []string {
+		return []string{"--no-colour", "--xml=" + file, q.Address}
 	}, "sslscan.xml", readSSLScan},
-	{"nmap", 2 * time.Minute, func(s *site, file string) []string {
-		return []string{"-Pn", "-p", s.port(), "--script", "ssl-enum-ciphers", "-oX", file, "localhost"}
+	{"nmap", 2 * time.Minute, func(q *program.Quickstart, file string) []string {
+		return []string{"-Pn", "-p", q.Port(), "--script", "ssl-enum-ciphers", "-oX", file, "localhost"}
 	}, "nmap.xml", readNmap},
-	{"testssl", 15 * time.Minute, func(s *site, file string) []string {
+	{"testssl", 15 * time.Minute, func(q *program.Quickstart, file string) []string {
 		// Everything but the simulated clients and the list of each cipher, which sslscan and nmap give.
-		return []string{"--quiet", "--color", "0", "--warnings", "off", "--ip", "one", "--add-ca", s.authority,
-			"-p", "-s", "-f", "-P", "-S", "-h", "-U", "--jsonfile", file, "https://" + s.address}
+		return []string{"--quiet", "--color", "0", "--warnings", "off", "--ip", "one", "--add-ca", q.Authority,
+			"-p", "-s", "-f", "-P", "-S", "-h", "-U", "--jsonfile", file, "https://" + q.Address}
 	}, "testssl.json", readTestSSL},
-	{"slowhttptest", 2 * time.Minute, func(s *site, file string) []string {
+	{"slowhttptest", 2 * time.Minute, func(q *program.Quickstart, file string) []string {
 		return []string{"-H", "-c", fmt.Sprint(slowClients), "-r", "100", "-i", "2", "-l", "30", "-x", "24", "-p", "3",
-			"-u", "https://" + s.address + "/", "-g", "-o", strings.TrimSuffix(file, ".csv")}
+			"-u", "https://" + q.Address + "/", "-g", "-o", strings.TrimSuffix(file, ".csv")}
 	}, "slow.csv", readSlow},
 }
 
@@ -70,16 +72,16 @@ func run(ctx context.Context, out io.Writer) (failed int, err error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	s, err := startQuickstart(ctx, dir)
+	q, err := program.StartQuickstart(ctx, dir)
 	if err != nil {
 		return 0, err
 	}
-	defer s.stop()
+	defer q.Stop()
 	var summary []string
 	for _, j := range judges {
 		fmt.Fprintln(out, "==", j.name)
 		began := time.Now()
-		for _, c := range j.judge(ctx, s, dir) {
+		for _, c := range j.judge(ctx, q, dir) {
 			verdict := "ok"
 			switch {
 			case c.accepted:
@@ -97,11 +99,11 @@ func run(ctx context.Context, out io.Writer) (failed int, err error) {
 }
 
 // judge runs the tool. One that cannot be run, or whose result cannot be read, is a failed check: silence is no good news.
-func (j judge) judge(ctx context.Context, s *site, dir string) []check {
+func (j judge) judge(ctx context.Context, q *program.Quickstart, dir string) []check {
 	ctx, cancel := context.WithTimeout(ctx, j.patient)
 	defer cancel()
 	file := filepath.Join(dir, j.file)
-	cmd := exec.CommandContext(ctx, j.name, j.args(s, file)...)
+	cmd := exec.CommandContext(ctx, j.name, j.args(q, file)...)
 	cmd.Dir = dir
 	endAll(cmd)
 	said, err := cmd.CombinedOutput()

@@ -9,38 +9,20 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"flag"
 	"fmt"
 	"math/big"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/probe"
+	"github.com/wssecure/wssecure/internal/program"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
-// TestMain leaves the package out on a machine without nginx, and says so; where
-// one is required that is a failure.
 func TestMain(m *testing.M) {
-	// Debian keeps it where only root's PATH looks.
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
-	if _, err := exec.LookPath("nginx"); err != nil {
-		fmt.Fprint(os.Stderr, "\n*** The tests behind nginx are LEFT OUT: nginx is missing. `make test` installs it. ***\n\n")
-		if os.Getenv("WSS_REQUIRE_NGINX") != "" {
-			fmt.Fprintln(os.Stderr, "FAIL: WSS_REQUIRE_NGINX is set")
-			os.Exit(1)
-		}
-		// go test then says "[no tests to run]", and does not keep that for a result.
-		flag.Parse()
-		flag.Set("test.run", "^$")
-		flag.Set("test.testlogfile", "")
-	}
+	program.Need("The tests behind nginx", "WSS_REQUIRE_NGINX", program.Missing([]string{"nginx"}))
 	os.Exit(m.Run())
 }
 
@@ -51,33 +33,24 @@ type front struct {
 	roots         *x509.CertPool
 }
 
-const config = `
-daemon off;
-master_process off;
-pid %[1]s/pid;
-error_log %[1]s/error.log;
-events { worker_connections 256; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
+// server ends TLS at one port and takes plaintext at another, before a guard.
+const server = `
 	server {
-		listen %[2]s ssl;
-		listen %[3]s;
-		ssl_certificate %[1]s/cert.pem;
-		ssl_certificate_key %[1]s/key.pem;
+		listen %s ssl;
+		listen %s;
+		ssl_certificate cert.pem;
+		ssl_certificate_key key.pem;
 		location / {
-			proxy_pass http://%[4]s;
+			proxy_pass http://%s;
 			proxy_bind 127.0.0.1;
 			proxy_http_version 1.1;
 			proxy_set_header Host $http_host;
 			proxy_set_header Upgrade $http_upgrade;
 			proxy_set_header Connection "upgrade";
 			proxy_set_header X-Forwarded-Proto $scheme;
-			%[5]s
+			%s
 		}
 	}
-}
 `
 
 // What a site may have its nginx send beside X-Forwarded-Proto.
@@ -91,43 +64,9 @@ const (
 func startNginx(t *testing.T, s *wssecuretest.Server, headers string) *front {
 	t.Helper()
 	dir := t.TempDir()
-	f := &front{t: t, roots: writeCertificate(t, dir), secure: freeAddr(t), plain: freeAddr(t)}
-	name := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(name, fmt.Appendf(nil, config, dir, f.secure, f.plain, s.Addr, headers), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("nginx", "-p", dir, "-c", name, "-e", filepath.Join(dir, "error.log"))
-	var says strings.Builder
-	cmd.Stderr = &says
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(5 * time.Second):
-			cmd.Process.Kill()
-			t.Error("nginx did not end")
-		}
-	})
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
-		if c, err := net.Dial("tcp", f.plain); err == nil {
-			c.Close()
-			return f
-		}
-		select {
-		case err := <-ended:
-			log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			ended <- err
-			t.Fatalf("nginx ended: %v\n%s%s", err, says.String(), log)
-		default:
-		}
-	}
-	t.Fatal("nginx does not listen")
-	return nil
+	f := &front{t: t, roots: writeCertificate(t, dir), secure: program.FreeAddr(t), plain: program.FreeAddr(t)}
+	program.StartNginx(t, dir, fmt.Sprintf(server, f.secure, f.plain, s.Addr, headers), f.plain)
+	return f
 }
 
 // from connects to nginx over TLS from an address of loopback.
@@ -150,16 +89,6 @@ func (f *front) dial(addr, client string, config *tls.Config) *probe.Conn {
 	}
 	f.t.Cleanup(func() { c.Close() })
 	return c
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // writeCertificate leaves cert.pem and key.pem in dir.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/wssecure/wssecure/cmd/wssecure/internal/testbed"
+	"github.com/wssecure/wssecure/internal/program"
 )
 
 // scanner is the command, built once.
@@ -20,8 +21,7 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		f.Value.Set("12") // scans wait; they hardly compute
 	}
-	// Debian keeps nginx where only root's PATH looks.
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
+	lookForTools()
 	if !announceMissing() {
 		os.Exit(1)
 	}
@@ -42,16 +42,8 @@ func TestMain(m *testing.M) {
 // announceMissing says aloud which targets a machine cannot run, and reports whether it may do without them.
 func announceMissing() bool {
 	may := true
-	for _, tool := range []tool{node, python, nginx} {
-		missing := tool.missing()
-		if missing == "" {
-			continue
-		}
-		fmt.Fprintf(os.Stderr, "\n*** The targets of %s are LEFT OUT: %s. `make test` installs what they need. ***\n\n", tool.name, missing)
-		if os.Getenv(tool.require) != "" {
-			fmt.Fprintf(os.Stderr, "FAIL: %s is set\n", tool.require)
-			may = false
-		}
+	for _, tool := range []tool{tools.node, tools.python, tools.nginx} {
+		may = program.Announce("The targets of "+tool.name, tool.require, tool.missing) && may
 	}
 	return may
 }
@@ -122,8 +114,8 @@ var servers = []server{
 	},
 	{
 		name:  "ws",
-		needs: &node,
-		serve: func(t *testing.T, _ *testbed.Authority) target { return program(t, "/", "node", "ws.mjs") },
+		needs: &tools.node,
+		serve: func(t *testing.T, _ *testbed.Authority) target { return script(t, "/", "node", "ws.mjs") },
 		owed: []string{
 			"plain-target", "origin-rebinding",
 			"message-size-fragments", // maxPayload is 100 MiB
@@ -133,9 +125,9 @@ var servers = []server{
 	},
 	{
 		name:  "socket.io",
-		needs: &node,
+		needs: &tools.node,
 		serve: func(t *testing.T, _ *testbed.Authority) target {
-			return program(t, "/socket.io/?EIO=4&transport=websocket", "node", "socketio.mjs")
+			return script(t, "/socket.io/?EIO=4&transport=websocket", "node", "socketio.mjs")
 		},
 		owed: []string{
 			"plain-target", "origin-rebinding",
@@ -145,8 +137,8 @@ var servers = []server{
 	},
 	{
 		name:  "websockets",
-		needs: &python,
-		serve: func(t *testing.T, _ *testbed.Authority) target { return program(t, "/", pythonPath(), "echo.py") },
+		needs: &tools.python,
+		serve: func(t *testing.T, _ *testbed.Authority) target { return script(t, "/", pythonPath(), "echo.py") },
 		owed: []string{
 			"plain-target", "origin-rebinding",
 			"message-size", "message-size-fragments", // max_size=None
@@ -157,7 +149,7 @@ var servers = []server{
 	},
 	{
 		name:  "nginx",
-		needs: &nginx,
+		needs: &tools.nginx,
 		serve: func(t *testing.T, ca *testbed.Authority) target { return behindNginx(t, ca, gorillaEcho()) },
 		owed: []string{
 			"connection-none",        // the configuration makes an upgrade of what asked for none
@@ -178,8 +170,8 @@ func TestEveryWeakServerIsSeenThrough(t *testing.T) {
 	var again []server
 	t.Run("server", func(t *testing.T) {
 		for _, s := range servers {
-			if s.needs != nil && s.needs.missing() != "" {
-				t.Attr("left-out", s.name+": "+s.needs.missing())
+			if s.needs != nil && len(s.needs.missing) > 0 {
+				t.Attr("left-out", s.name+": "+strings.Join(s.needs.missing, ", "))
 				continue
 			}
 			t.Run(s.name, func(t *testing.T) {
