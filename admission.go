@@ -133,7 +133,11 @@ func (c *core) soon(op store.Op) {
 // checkAdmission registers the session, then takes its leases and asks the
 // revocation marks: an event that arrives in between finds the session.
 func (a *attempt) checkAdmission() error {
-	if err := a.askLimits(); err != nil { // before anything is held
+	// What the application is asked comes before anything is held.
+	if err := a.askLimits(); err != nil {
+		return err
+	}
+	if err := a.askKeys(); err != nil {
 		return err
 	}
 	if err := a.reserve(); err != nil {
@@ -146,9 +150,7 @@ func (a *attempt) checkAdmission() error {
 	}
 	b := newAdmission()
 	defer b.free()
-	if err := a.fillAdmission(b); err != nil {
-		return err
-	}
+	a.fillAdmission(b)
 	err := b.do(a)
 	if err == nil {
 		err = a.judgeAdmission(b)
@@ -174,20 +176,17 @@ func (a *attempt) reserve() error {
 	return nil
 }
 
-func (a *attempt) fillAdmission(b *admission) error {
-	if err := a.fillKeys(b); err != nil {
-		return err
-	}
+func (a *attempt) fillAdmission(b *admission) {
+	a.fillKeys(b)
 	b.claims = true
 	b.claim = store.Claim{Space: store.SpaceHandshakeKey, Value: a.nonceName(), TTL: a.policy.replayWindow}
 	if a.creds.ticket && a.identity != nil {
 		b.redeem(store.Redeem{Ticket: a.creds.text})
 	}
-	return nil
 }
 
 // fillKeys asks for rates, caps and marks of who connects.
-func (a *attempt) fillKeys(b *admission) error {
+func (a *attempt) fillKeys(b *admission) {
 	p, s := a.policy, a.session
 	lease := func(k store.Key, bucket string, most int) store.Admit {
 		return store.Admit{Key: k, Bucket: bucket, Cap: most, Node: a.node, Conn: s.conn, Hold: a.limits.Lifetime}
@@ -199,11 +198,11 @@ func (a *attempt) fillKeys(b *admission) error {
 		if !exempt {
 			b.admit(lease(a.lateKey(), "late", lateConnsPerAddress))
 		}
-		return nil // rules by function are asked with the token
+		return // rules by function are asked with the token
 	case !exempt:
 		b.admit(lease(a.address.narrow, p.addressCap.bucket, p.addressCap.n))
 	}
-	return a.fillCustom(b, lease)
+	a.fillCustom(b, lease)
 }
 
 func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key, string, int) store.Admit) {

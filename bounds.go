@@ -14,9 +14,9 @@ import (
 var errOverdue = errors.New("1024 calls are past their deadline; no more are made until they return")
 
 // LimitHandshakeTime bounds each call of a function of the application during a
-// handshake, but for those of [ByFunc] and [SetContext], which must be quick: 10
-// seconds unless given, from a second to a minute. A late one is answered with
-// 503, and a function of which 1,024 calls are late is not called until one returns.
+// handshake: 10 seconds unless given, from a second to a minute. A late one is
+// answered with 503, and a function of which 1,024 calls are late is not called
+// until one returns.
 func LimitHandshakeTime(t time.Duration) Option {
 	return func(d *draft) {
 		if !d.once("LimitHandshakeTime") {

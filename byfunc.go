@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/wssecure/wssecure/store"
@@ -55,13 +56,26 @@ const mostFuncRules = mostAdmits - 8
 // keeps those that failures are counted by: its request is gone when it ends.
 type customKey struct{ name, value string }
 
-// fillCustom adds the rules by function, each value asked for once.
-func (a *attempt) fillCustom(b *admission, lease func(store.Key, string, int) store.Admit) error {
-	for _, rule := range a.policy.funcRules {
+// askKeys asks what the rules by function count this handshake by, once each.
+func (a *attempt) askKeys() error {
+	if a.late || len(a.policy.funcRules) == 0 {
+		return nil // late ones are asked with the token
+	}
+	a.keys = make([]string, len(a.policy.funcRules))
+	for i, rule := range a.policy.funcRules {
 		value, err := a.callKey(rule.key)
 		if err != nil {
 			return err
 		}
+		a.keys[i] = value
+	}
+	return nil
+}
+
+// fillCustom adds the rules by function.
+func (a *attempt) fillCustom(b *admission, lease func(store.Key, string, int) store.Admit) {
+	for i, rule := range a.policy.funcRules {
+		value := a.keys[i]
 		if value == "" {
 			continue
 		}
@@ -74,14 +88,17 @@ func (a *attempt) fillCustom(b *admission, lease func(store.Key, string, int) st
 		}
 		b.admit(admit)
 	}
-	return nil
 }
 
-func (a *attempt) callKey(k Key) (value string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("the function of ByFunc(%q) panicked: %v", k.name, p)}
-		}
-	}()
-	return k.fn(a.handshake()), nil
+func (a *attempt) callKey(k Key) (string, error) {
+	h := a.handshake()
+	var value string
+	err := a.bounded(a.r.Context(), a.policy.handshakeTime, k.calls, func(context.Context) error {
+		value = k.fn(h)
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("the function of ByFunc(%q): %w", k.name, err)
+	}
+	return value, nil
 }

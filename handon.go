@@ -20,7 +20,8 @@ import (
 // SetContext lets fn add values to the context of a session's user code, from
 // the handshake, before ServeHTTP returns; what a router keeps in the request's
 // own context belongs to its next request. ctx must be the parent of what fn
-// returns. A nil context or a panic refuses with 500.
+// returns. A nil context or a panic refuses with 500, no answer within
+// [LimitHandshakeTime] with 503.
 func SetContext(fn func(ctx context.Context, h *Handshake) context.Context) Option {
 	return func(d *draft) {
 		if !d.once("SetContext") {
@@ -30,8 +31,13 @@ func SetContext(fn func(ctx context.Context, h *Handshake) context.Context) Opti
 			d.fault("SetContext", "the function is nil; pass one, or leave the option out")
 			return
 		}
-		d.context = fn
+		d.context = &contextRule{fn: fn, calls: new(calls)}
 	}
+}
+
+type contextRule struct {
+	fn    func(ctx context.Context, h *Handshake) context.Context
+	calls *calls
 }
 
 var (
@@ -66,17 +72,21 @@ func (a *attempt) prepare() (http.ResponseWriter, http.Hijacker, context.Context
 	return inner, hijacker, ctx, nil
 }
 
-func (a *attempt) sessionContext() (ctx context.Context, err error) {
-	if a.policy.context == nil {
-		return a.session.Context(), nil
+func (a *attempt) sessionContext() (context.Context, error) {
+	rule, own := a.policy.context, a.session.Context()
+	if rule == nil {
+		return own, nil
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			ctx, err = nil, &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("the function of SetContext panicked: %v", p)}
+	h := a.handshake()
+	var ctx context.Context
+	err := a.bounded(a.r.Context(), a.policy.handshakeTime, rule.calls, func(context.Context) error {
+		if ctx = rule.fn(own, h); ctx == nil {
+			return &Rejection{Reason: ReasonInternal, Err: errors.New("returned nil")}
 		}
-	}()
-	if ctx = a.policy.context(a.session.Context(), a.handshake()); ctx == nil {
-		return nil, &Rejection{Reason: ReasonInternal, Err: errors.New("the function of SetContext returned nil")}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the function of SetContext: %w", err)
 	}
 	return ctx, nil
 }

@@ -76,6 +76,7 @@ type attempt struct {
 	session  *Session
 	limits   *sessionLimits // of the session
 	custom   []customKey    // likewise
+	keys     []string       // what the rules by function count by, in their order
 	public   *Handshake     // for functions of the application
 	address  addressKeys
 

@@ -208,6 +208,9 @@ func (a *attempt) admitLate(l *lateness) error {
 	if err := a.askLimits(); err != nil {
 		return err
 	}
+	if err := a.askKeys(); err != nil {
+		return err
+	}
 	s, keys := a.session, a.identity.prepared()
 	l.identity.Store(a.identity)
 	found := registry.Keys{Subject: keys.subject.ID, Token: keys.token.ID, OIDCSession: keys.oidc.ID}
@@ -215,13 +218,10 @@ func (a *attempt) admitLate(l *lateness) error {
 
 	b := newAdmission()
 	defer b.free()
-	err := a.fillKeys(b)
-	if err == nil {
-		if err = a.win(l, b); err != nil {
-			a.undoAdmission(b)
-		}
-	}
+	a.fillKeys(b)
+	err := a.win(l, b)
 	if err != nil {
+		a.undoAdmission(b)
 		s.core.live.Move(s, found, registry.Keys{})
 		l.identity.Store(nil)
 	}

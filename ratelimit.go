@@ -56,9 +56,10 @@ func (r Rate) fault(example string) string {
 
 // Key says what a limit counts by.
 type Key struct {
-	kind keyKind
-	name string
-	fn   func(*Handshake) string
+	kind  keyKind
+	name  string
+	fn    func(*Handshake) string
+	calls *calls
 }
 
 type keyKind uint8
@@ -82,9 +83,10 @@ func BySubject() Key { return Key{kind: keySubject, name: "subject"} }
 func ByTotal() Key { return Key{kind: keyTotal, name: "total"} }
 
 // ByFunc counts by what fn returns, under a name of its own, and skips
-// handshakes for which it returns "". It must be quick; a panic refuses with 500.
+// handshakes for which it returns "". A panic refuses with 500, no answer within
+// [LimitHandshakeTime] with 503.
 func ByFunc(name string, fn func(*Handshake) string) Key {
-	return Key{kind: keyFunc, name: name, fn: fn}
+	return Key{kind: keyFunc, name: name, fn: fn, calls: new(calls)}
 }
 
 // LimitHandshakes caps the rate of handshakes by key: 600 a minute with a burst

@@ -25,7 +25,7 @@ type point int
 const (
 	atVerifier point = iota
 	atCheck
-	atKey     // of a rule by function: the session is registered, the marks have not been asked
+	atKey     // of a rule by function: the session is about to be registered, and the marks to be asked
 	atContext // they have
 	atHijack
 	atHead // the 101 goes out

@@ -3,6 +3,7 @@ package wssecure_test
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/http"
 	"runtime"
 	"sync"
@@ -15,8 +16,9 @@ import (
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
-// userFunctions are the three places where a handshake waits for the application.
-var userFunctions = map[string]func(fn func(context.Context) error) wssecure.Option{
+// deciders are the functions of the application that answer with an error, and
+// see their context end.
+var deciders = map[string]func(fn func(context.Context) error) wssecure.Option{
 	"verifier": func(fn func(context.Context) error) wssecure.Option {
 		return wssecure.RequireToken(wssecure.VerifierFunc(func(ctx context.Context, token string) (*wssecure.Identity, error) {
 			return &wssecure.Identity{Subject: token}, fn(ctx)
@@ -27,6 +29,24 @@ var userFunctions = map[string]func(fn func(context.Context) error) wssecure.Opt
 			wssecure.RequireCheck("own", func(ctx context.Context, _ *wssecure.Handshake) error { return fn(ctx) }))
 	},
 }
+
+// userFunctions are all that a handshake waits for.
+var userFunctions = func() map[string]func(fn func(context.Context) error) wssecure.Option {
+	all := maps.Clone(deciders)
+	all["limits"] = func(fn func(context.Context) error) wssecure.Option {
+		return wssecure.Options(deciders["verifier"](func(context.Context) error { return nil }),
+			wssecure.LimitSessionBy(func(*wssecure.Identity) wssecure.Limits { fn(context.Background()); return wssecure.Limits{} }))
+	}
+	all["key"] = func(fn func(context.Context) error) wssecure.Option {
+		return wssecure.Options(wssecure.InsecureAllowAnonymous("test"),
+			wssecure.LimitConns(wssecure.ByFunc("own", func(*wssecure.Handshake) string { fn(context.Background()); return "all" }), 1))
+	}
+	all["context"] = func(fn func(context.Context) error) wssecure.Option {
+		return wssecure.Options(wssecure.InsecureAllowAnonymous("test"),
+			wssecure.SetContext(func(ctx context.Context, _ *wssecure.Handshake) context.Context { fn(ctx); return ctx }))
+	}
+	return all
+}()
 
 // aGuard counts its refusals; it is shut down by the test, inside its own time.
 func aGuard(opts ...wssecure.Option) *wssecure.Guard {
@@ -69,7 +89,7 @@ func TestSlowFunctionIsNotWaitedFor(t *testing.T) {
 
 // The function's own context ends with the limit, and with the client.
 func TestSlowFunctionIsToldToStop(t *testing.T) {
-	for name, option := range userFunctions {
+	for name, option := range deciders {
 		t.Run("H-37 "+name+" by the limit", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := aGuard(option(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }), wssecure.LimitHandshakeTime(2*time.Second))
@@ -150,7 +170,7 @@ func TestOverdueCallsAreBounded(t *testing.T) {
 func TestQuickVerdictIsNeverLost(t *testing.T) {
 	// More threads than cores: the scheduler then stops a caller anywhere.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(32))
-	for name, option := range userFunctions {
+	for name, option := range deciders {
 		t.Run(name, func(t *testing.T) {
 			g := aGuard(option(func(context.Context) error { return wssecure.ReasonScope }))
 			t.Cleanup(func() { g.Shutdown(context.Background()) })

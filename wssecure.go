@@ -123,7 +123,7 @@ type policy struct {
 	lateWire  wire.Limits // until a late token has come
 	onMessage []Filter
 	onSend    []Filter
-	context   func(context.Context, *Handshake) context.Context
+	context   *contextRule
 
 	hsts, csp, frame []string
 	extra            []header
