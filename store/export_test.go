@@ -10,14 +10,27 @@ func (m *Memory) Kept() int { return int(m.kept.Load()) }
 
 // Entries counts what is in memory, lapsed or not.
 func (m *Memory) Entries() (records, bans, secrets int) {
+	revoked := 0
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		records, bans, secrets = records+len(s.records), bans+len(s.bans), secrets+len(s.secrets)
-		if len(s.records) != len(s.order) || len(s.secrets) != len(s.secretsIn) {
+		chained, marked := 0, 0
+		for _, r := range s.chains {
+			for ; r != nil; r = r.next {
+				chained++
+				if r.mark.until != 0 {
+					marked++
+				}
+			}
+		}
+		records, bans, secrets, revoked = records+chained, bans+len(s.bans), secrets+len(s.secrets), revoked+marked
+		if chained != len(s.order) || len(s.secrets) != len(s.secretsIn) {
 			panic("a list and its index differ")
 		}
 		s.mu.Unlock()
+	}
+	if revoked != int(m.revoked.Load()) {
+		panic("the count of marks is wrong")
 	}
 	return records, bans, secrets
 }

@@ -117,7 +117,7 @@ func (n *Node) standingOf(a *Admit, q question, t int64) (Refusal, time.Duration
 	s := n.local.shard(q.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return n.local.standing(a, s.find(q.key, a.Key), t)
+	return n.local.standing(a, s.find(q.key, &a.Key), t)
 }
 
 // knowledge is how far the feed has come here, and how fresh that is.

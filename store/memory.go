@@ -26,6 +26,7 @@ type Memory struct {
 	feed     feed
 
 	kept       atomic.Int64
+	revoked    atomic.Int64 // keys with a mark, those of networks aside
 	bytes      atomic.Int64
 	lostBans   atomic.Uint64
 	lastSweep  atomic.Int64
@@ -62,7 +63,6 @@ func newMemory(b bounds) *Memory {
 		feed:    feed{size: uint64(max(b.feed, 0))},
 	}
 	for i := range m.shards {
-		m.shards[i].records = make(map[limit.Hash]*record)
 		m.shards[i].secrets = make(map[sum]*secret)
 	}
 	return m
@@ -136,7 +136,7 @@ func later(t int64, d time.Duration) int64 {
 }
 
 // hash is seeded: no client can choose keys that share a shard or a cell.
-func (m *Memory) hash(k Key) limit.Hash {
+func (m *Memory) hash(k *Key) limit.Hash {
 	switch k.Kind {
 	case KeyIP, KeyNetwork:
 		return m.rates.Join(m.rates.HashPrefix(k.Prefix), limit.Hash(k.Kind))
@@ -149,8 +149,8 @@ func (m *Memory) shard(h limit.Hash) *shard { return &m.shards[h%shardCount] }
 // shard holds the keys that carry more than a rate, and the single-use secrets.
 type shard struct {
 	mu      sync.Mutex
-	records map[limit.Hash]*record // by the seeded hash, half the cost of hashing a Key again
-	order   []*record              // all records, for the sweep
+	chains  []*record // records by their hash, whose last bits have chosen the shard; a power of two of them, or none
+	order   []*record // all records, for the sweep
 	hand    int
 	bans    []*record // those with a ban or its level
 	banHand int
@@ -166,7 +166,7 @@ type shard struct {
 type record struct {
 	key      Key
 	hash     limit.Hash
-	next     *record // of the same hash
+	next     *record // of the same chain
 	ban      ban
 	mark     revocation
 	leases   []lease
@@ -174,37 +174,53 @@ type record struct {
 	banPlace int // in shard.bans, or -1
 }
 
+const fewestChains = 8
+
+func (s *shard) chain(h limit.Hash) **record {
+	return &s.chains[uint64(h)/shardCount&uint64(len(s.chains)-1)]
+}
+
 // find gives what k carries, nil for nothing.
-func (s *shard) find(h limit.Hash, k Key) *record {
-	r := s.records[h]
-	for r != nil && r.key != k {
+func (s *shard) find(h limit.Hash, k *Key) *record {
+	if len(s.chains) == 0 {
+		return nil
+	}
+	r := *s.chain(h)
+	for r != nil && (r.hash != h || r.key != *k) {
 		r = r.next
 	}
 	return r
 }
 
-func (s *shard) record(h limit.Hash, k Key) *record {
-	r := s.find(h, k)
-	if r == nil {
-		r = &record{key: k, hash: h, next: s.records[h], place: len(s.order), banPlace: -1}
-		s.records[h] = r
-		s.order = append(s.order, r)
+func (s *shard) record(h limit.Hash, k *Key) *record {
+	if r := s.find(h, k); r != nil {
+		return r
 	}
+	if len(s.order) == len(s.chains) {
+		s.lengthen()
+	}
+	at := s.chain(h)
+	r := &record{key: *k, hash: h, next: *at, place: len(s.order), banPlace: -1}
+	*at = r
+	s.order = append(s.order, r)
 	return r
+}
+
+func (s *shard) lengthen() {
+	s.chains = make([]*record, max(fewestChains, 2*len(s.chains)))
+	for _, r := range s.order {
+		at := s.chain(r.hash)
+		r.next, *at = *at, r
+	}
 }
 
 // drop forgets a record that carries nothing any more.
 func (s *shard) drop(r *record) {
-	if first := s.records[r.hash]; first != r {
-		for first.next != r {
-			first = first.next
-		}
-		first.next = r.next
-	} else if r.next != nil {
-		s.records[r.hash] = r.next
-	} else {
-		delete(s.records, r.hash)
+	at := s.chain(r.hash)
+	for *at != r {
+		at = &(*at).next
 	}
+	*at = r.next
 	s.order = remove(s.order, r.place, func(moved *record, at int) { moved.place = at })
 }
 
@@ -215,6 +231,7 @@ func (m *Memory) tidy(s *shard, r *record, t int64) {
 	}
 	if r.mark.until != 0 && r.mark.until <= t {
 		r.mark = revocation{}
+		m.revoked.Add(-1)
 		m.kept.Add(-1)
 	}
 	if len(r.leases) > 0 {

@@ -11,6 +11,10 @@ import (
 // admit judges ban, mark, rate and cap of one key in one step. Only the key's own cells and record are touched, all of
 // them under its shard's lock whenever a lease is at stake, so a refusal has nothing to undo.
 func (m *Memory) admit(a *Admit, now time.Time) {
+	if a.onlyAsks() && m.unmarked(a.Key.Kind) {
+		a.Verdict, a.Err = Verdict{}, nil
+		return
+	}
 	q, ok := m.ask(a)
 	if !ok {
 		return
@@ -33,6 +37,22 @@ func (m *Memory) admit(a *Admit, now time.Time) {
 	}
 }
 
+// onlyAsks: for ban and mark, and takes nothing.
+func (a *Admit) onlyAsks() bool {
+	return a.Cap == 0 && a.N >= 0 && a.Rate == (Rate{}) && a.Key.valid()
+}
+
+// unmarked reports whether no key of that kind has a ban or a mark, which is how it is most of the time.
+func (m *Memory) unmarked(kind KeyKind) bool {
+	switch kind {
+	case KeyNetwork:
+		return m.networks.now.Load() == nil
+	case KeyToken, KeyOIDCSession, KeySession, KeyEveryone: // nobody bans these
+		return m.revoked.Load() == 0
+	}
+	return false
+}
+
 // question is an Admit made ready.
 type question struct {
 	key    limit.Hash
@@ -50,7 +70,7 @@ func (m *Memory) ask(a *Admit) (q question, ok bool) {
 		a.Err = ErrInvalid // a lease that belongs to nobody or never lapses could not be freed
 		return q, false
 	}
-	q.key = m.hash(a.Key)
+	q.key = m.hash(&a.Key)
 	if a.Rate == (Rate{}) {
 		if a.N < 0 {
 			a.Err = ErrInvalid
@@ -72,7 +92,7 @@ func (m *Memory) ask(a *Admit) (q question, ok bool) {
 func (m *Memory) judge(a *Admit, q question, t int64) bool {
 	s := m.shard(q.key)
 	s.mu.Lock()
-	refused, wait := m.standing(a, s.find(q.key, a.Key), t)
+	refused, wait := m.standing(a, s.find(q.key, &a.Key), t)
 	s.mu.Unlock()
 	a.Verdict = Verdict{Refused: refused, RetryAfter: wait}
 	return refused == None
@@ -106,7 +126,7 @@ func (m *Memory) lease(a *Admit, q question, now time.Time, t int64) {
 	s := m.shard(q.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.find(q.key, a.Key)
+	r := s.find(q.key, &a.Key)
 	if refused, wait := m.standing(a, r, t); refused != None {
 		a.Verdict = Verdict{Refused: refused, RetryAfter: wait}
 		return
@@ -149,7 +169,7 @@ func (m *Memory) lease(a *Admit, q question, now time.Time, t int64) {
 	}
 	if r == nil {
 		m.roll(s, t, 4)
-		r = s.record(q.key, a.Key)
+		r = s.record(q.key, &a.Key)
 		at = 0
 	}
 	r.leases = slices.Insert(r.leases, at, l)
@@ -165,7 +185,7 @@ func (m *Memory) peekAdmit(a *Admit, now time.Time) {
 	s := m.shard(q.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.find(q.key, a.Key)
+	r := s.find(q.key, &a.Key)
 	refused, wait := m.standing(a, r, t)
 	over, held := false, 0
 	if r != nil {
@@ -196,11 +216,11 @@ func (m *Memory) release(o *Release) {
 		o.Err = ErrInvalid
 		return
 	}
-	h := m.hash(o.Key)
+	h := m.hash(&o.Key)
 	s := m.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.find(h, o.Key); r != nil && r.drop(o.Node, o.Conn) {
+	if r := s.find(h, &o.Key); r != nil && r.drop(o.Node, o.Conn) {
 		m.kept.Add(-1)
 		m.shrink(s, r)
 	}

@@ -53,22 +53,25 @@ func (o *Mark) check(now time.Time) error {
 
 func (m *Memory) markKey(o *Mark, now time.Time) {
 	t := m.at(now)
-	h := m.hash(o.Key)
+	h := m.hash(&o.Key)
 	s := m.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.roll(s, t, 4)
 	switch o.Kind {
 	case MarkRevoke:
-		if r := s.find(h, o.Key); (r == nil || r.mark.until == 0) && !m.reserve() {
-			o.Err = ErrFull
-			return
+		if r := s.find(h, &o.Key); r == nil || r.mark.until == 0 {
+			if !m.reserve() {
+				o.Err = ErrFull
+				return
+			}
+			m.revoked.Add(1)
 		}
-		r := s.record(h, o.Key)
+		r := s.record(h, &o.Key)
 		r.mark.raise(m, o, now)
 		m.feed.revoked(o, r.mark, now, t)
 	case MarkBan:
-		r := s.record(h, o.Key)
+		r := s.record(h, &o.Key)
 		if r.banPlace < 0 {
 			if len(s.bans) >= m.bounds.bans/shardCount {
 				m.evictBan(s, t)
@@ -80,7 +83,7 @@ func (m *Memory) markKey(o *Mark, now time.Time) {
 			m.feed.banned(o, r.ban, now, t)
 		}
 	case MarkUnban:
-		if r := s.find(h, o.Key); r != nil && r.banPlace >= 0 {
+		if r := s.find(h, &o.Key); r != nil && r.banPlace >= 0 {
 			s.unban(r)
 			m.tidy(s, r, t)
 		}
