@@ -46,7 +46,7 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 	c := &Conn{
 		session: a.session, ws: ws, wire: d.conn, chosen: a.chosen,
 	}
-	started = true
+	started, a.parted = true, true
 	go a.session.run(ctx, c, serve)
 }
 
@@ -241,8 +241,8 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 	returned = true
 	if err == nil {
 		// This goroutine is done: it sees its connection off by itself.
-		if w := s.settle(&causeDone); w != nil {
-			w.Linger(int(causeDone.code), "")
+		if w := s.settle(&causeDone); w != nil && w.Linger(int(causeDone.code), "") {
+			(*owner)(s).Finished()
 		}
 		return
 	}

@@ -135,7 +135,7 @@ func (o *owner) Finished() {
 	if !opened {
 		s.takeBack()
 	}
-	s.release()
+	s.core.giveBack(s.unlist())
 	s.core.open.Add(-1)
 	if !opened {
 		s.reportUnopened()

@@ -87,6 +87,7 @@ type attempt struct {
 	charged      bool // its address, for this handshake
 	reserved     bool // holds a place of the process
 	switched     bool // the connection is the session's
+	parted       bool // the session runs, and holds nothing of it
 	retryAfter   time.Duration
 	body         [320]byte // of the answer
 
@@ -99,14 +100,14 @@ type attempt struct {
 	forgedAgain bool // this very token failed within the last minute
 }
 
-// attempts are those of refused handshakes, empty: a flood of them makes no
-// garbage.
+// attempts are used again, empty: a flood of handshakes makes no garbage.
 var attempts = sync.Pool{New: func() any { return new(attempt) }}
 
-// free gives a refused attempt back, unless somebody else may still hold it: a
-// function of the application that was called, or a session.
+// free gives an attempt back that is over, unless somebody else may still hold it:
+// a function of the application that was called, or the writer of a library that
+// has a session.
 func (a *attempt) free() {
-	if a.lent || a.public != nil || a.session != nil {
+	if a.lent || a.public != nil || a.session != nil && !a.parted {
 		return
 	}
 	*a = attempt{}

@@ -195,15 +195,14 @@ func (s *Session) discard() {
 	}
 	s.endContext(context.Canceled)
 	s.takeBack()
-	s.release()
+	s.core.giveBack(s.unlist())
 	s.core.sessions.leave()
 }
 
-// release takes the session out of the registry and gives its leases back, once.
-func (s *Session) release() {
-	leases := s.unlist()
+// giveBack gives up the leases of a session.
+func (c *core) giveBack(leases []store.Release) {
 	for i := range leases {
-		s.core.quietly(&leases[i])
+		c.quietly(&leases[i])
 	}
 }
 

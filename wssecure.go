@@ -354,6 +354,7 @@ func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver 
 		if !a.switched {
 			a.abandon()
 		}
+		a.free()
 	}()
 	switchOver(a)
 }

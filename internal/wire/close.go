@@ -44,19 +44,21 @@ func (c *Conn) Finish(code int, reason string) {
 	begun := c.finish(code, reason)
 	c.mu.Unlock()
 	if begun {
-		go c.shut()
+		go c.seeOff()
 	}
 }
 
 // Linger is Finish for a goroutine that has nothing else to do: it returns when
-// the connection is closed, and spares the goroutine that Finish starts.
-func (c *Conn) Linger(code int, reason string) {
+// the connection is closed, and spares the goroutine that Finish starts. True says
+// that the end was this one's: the owner's Finished is then the caller's to call.
+func (c *Conn) Linger(code int, reason string) bool {
 	c.mu.Lock()
 	begun := c.finish(code, reason)
 	c.mu.Unlock()
 	if begun {
 		c.shut()
 	}
+	return begun
 }
 
 // Cut closes the connection at once, without a close frame; also one that
@@ -68,11 +70,11 @@ func (c *Conn) Cut() {
 	c.kill()
 	c.mu.Unlock()
 	if begun {
-		go c.shut()
+		go c.seeOff()
 	}
 }
 
-// finish reports whether the end began with it: shut is then to follow.
+// finish reports whether the end began with it: shut is then to follow, and Finished.
 func (c *Conn) finish(code int, reason string) bool {
 	if c.finishing {
 		return false
@@ -107,8 +109,13 @@ func (c *Conn) kill() {
 	c.wake()
 }
 
-// shut is what is left to do after an end, and takes as long as Finish says. Its
-// goroutine, where it has one of its own, is the only one that a Conn starts.
+// seeOff is the only goroutine that a Conn starts.
+func (c *Conn) seeOff() {
+	c.shut()
+	c.owner.Finished()
+}
+
+// shut is what is left to do after an end, and takes as long as Finish says.
 func (c *Conn) shut() {
 	c.mu.Lock()
 	if !c.writing {
@@ -137,7 +144,6 @@ func (c *Conn) shut() {
 		c.timer.Stop()
 	}
 	c.mu.Unlock()
-	c.owner.Finished()
 }
 
 // hangUp closes the raw connection, whatever TLS would wait for. The kernel does

@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 const (
 	// discardPiece is what is discarded at a stretch, and discardPause how long
@@ -16,10 +19,15 @@ const (
 	discardBuffer = 4 << 10
 )
 
+// smallDiscards are for one that has not: many sessions may end at once.
+var smallDiscards = sync.Pool{New: func() any { return new([smallPiece]byte) }}
+
 // discard reads on for the peer's close frame, so that the close of TCP does
 // not overtake ours: unread bytes would turn it into a reset.
 func (c *Conn) discard() {
-	buf := make([]byte, smallPiece)
+	small := smallDiscards.Get().(*[smallPiece]byte)
+	defer smallDiscards.Put(small)
+	buf := small[:]
 	c.raw.SetReadDeadline(time.Now().Add(c.closeBy - c.clock()))
 	if c.in.found != Protocol {
 		c.in.found = 0 // the refused frame is sound: it is walked over

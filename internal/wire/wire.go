@@ -84,7 +84,7 @@ type Owner interface {
 	// so End may be called again, and answers with the first cause.
 	End(v Violation) error
 	// Finished is called once, when the raw connection is closed and nothing of
-	// the Conn runs any more.
+	// the Conn runs any more; by [Conn.Linger]'s caller, where that ended it.
 	Finished()
 }
 
