@@ -11,6 +11,7 @@ import (
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
+	"github.com/wssecure/wssecure/wssecuretest"
 )
 
 // A pipe holds no byte, so a peer that does not read stalls a Write at its first.
@@ -105,17 +106,7 @@ func TestSlowReader(t *testing.T) {
 }
 
 // echo is an application for sessions that are ended by others.
-func echo(ctx context.Context, c *wssecure.Conn) error {
-	for {
-		typ, p, err := c.Read(ctx)
-		if err != nil {
-			return err
-		}
-		if err := c.Write(ctx, typ, p); err != nil {
-			return err
-		}
-	}
-}
+var echo = wssecuretest.Echo
 
 // deaf is an application that only sends.
 func deaf(ctx context.Context, c *wssecure.Conn) error {
