@@ -1,7 +1,9 @@
 package wssecure_test
 
 import (
+	"context"
 	"crypto/tls"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -84,4 +86,62 @@ func ExampleByFunc() {
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// A handshake that was recorded and is sent again is refused for as long as its token is good for.
+func ExampleLimitReplay() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.InsecureAllowAnonymous("an example"),
+		wssecure.LimitReplay(time.Hour),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(verdict(visit(guard, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")))
+	fmt.Println(verdict(visit(guard, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")))
+	// Output:
+	// 101
+	// 400 key
+}
+
+// What one's own check asks may hang: the visitor is told to come back, and no goroutine waits for ever.
+func ExampleLimitHandshakeTime() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.InsecureAllowAnonymous("an example"),
+		wssecure.LimitHandshakeTime(time.Second),
+		wssecure.RequireCheck("license", func(ctx context.Context, h *wssecure.Handshake) error {
+			<-ctx.Done() // a server that does not answer
+			return ctx.Err()
+		}),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(verdict(visit(guard)))
+	// Output: 503 unavailable
+}
+
+// One small machine: so many sockets in all, few logins an hour, and phones that are asked seldom whether they are there.
+func ExampleLimitConns() {
+	guard, err := wssecure.New(
+		wssecure.AllowOrigins("https://app.example.com"),
+		wssecure.InsecureAllowAnonymous("an example"),
+		wssecure.LimitConns(wssecure.ByTotal(), 5_000),
+		wssecure.LimitConns(wssecure.ByIP(), 16),
+		wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 3, Per: time.Hour, Burst: 2}),
+		wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerHour(10), time.Hour),
+		wssecure.SetPing(2*time.Minute),
+		wssecure.LimitSession(wssecure.Limits{Pong: 3 * time.Minute}),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		visit(guard) // the session ends at once: its peer goes
+	}
+	resp := visit(guard)
+	fmt.Println(verdict(resp), resp.Header.Get("Retry-After"))
+	// Output: 429 rate-limited 1200
 }
