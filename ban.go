@@ -13,8 +13,8 @@ import (
 
 // LimitFailures bans by key what fails more often than rate: a forged token, a
 // broken frame (the Reasons that only an attacker causes). The ban lasts for
-// ban, then twice as long each time, up to an hour. By default 20 a minute by
-// address, for a minute; private, loopback and proxy addresses are then never
+// ban, a second or more, then twice as long each time, up to an hour or as long as
+// ban says. By default 20 a minute by address, for a minute; private, loopback and proxy addresses are then never
 // banned, they are when LimitFailures names ByIP.
 func LimitFailures(key Key, rate Rate, ban time.Duration) Option {
 	return func(d *draft) {
@@ -43,7 +43,9 @@ type failureRule struct {
 func (r failureRule) by() Key { return r.key }
 
 // Ban refuses t, a Network or a Subject, for d: with 403 before, or right after,
-// its token. Open sessions live on; Revoke ends them.
+// its token. Open sessions live on; Revoke ends them. Another kind of target, a d
+// of zero or less and an empty why are errors; an error of the shared store means
+// that other nodes may not know of the ban yet, and repeating it is harmless.
 func (g *Guard) Ban(ctx context.Context, t Target, d time.Duration, why string) error {
 	key, err := bannable(t)
 	switch {
@@ -61,7 +63,7 @@ func (g *Guard) Ban(ctx context.Context, t Target, d time.Duration, why string) 
 	return nil
 }
 
-// Unban lifts a ban of t.
+// Unban lifts a ban of t; where there is none it does nothing.
 func (g *Guard) Unban(ctx context.Context, t Target) error {
 	key, err := bannable(t)
 	if err != nil {

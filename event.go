@@ -119,7 +119,8 @@ func OnEvent(fn func(Event)) Option {
 
 // SetLogger writes the guard's events to l instead of slog's default logger. Of
 // refusals it gets a sample: five a minute of one reason and address, then every
-// hundredth, and never more than 200 lines a second.
+// hundredth, and never more than 200 lines a second. What an operator should look
+// at is a warning or an error, what is everyday business is info or debug.
 func SetLogger(l *slog.Logger) Option {
 	return func(d *draft) {
 		if !d.processWide("SetLogger") {

@@ -41,8 +41,8 @@ func LimitSession(l Limits) Option {
 	}
 }
 
-// SetPing is how often the peer is pinged, give or take a tenth: 25 seconds
-// unless given.
+// SetPing is how often the peer is pinged (RFC 6455 section 5.5.2), give or take
+// a tenth: 25 seconds unless given, from a second to an hour.
 func SetPing(every time.Duration) Option {
 	return func(d *draft) {
 		if !d.once("SetPing") {

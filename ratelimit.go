@@ -12,6 +12,7 @@ import (
 )
 
 // Rate is N events in each Per, with room for Burst at once; a Burst of 0 is N.
+// N and Per are 1 or more: no Rate stands for "never" or "without a limit".
 type Rate struct {
 	N     int
 	Per   time.Duration
@@ -105,8 +106,8 @@ func LimitHandshakes(key Key, rate Rate) Option {
 }
 
 // LimitConns caps open sessions by key: 64 of one subject, 256 without identity
-// from one address and 100,000 in all unless given. One more is answered with
-// 429, beyond the total with 503.
+// from one address and 100,000 in all unless given, and at most 10,000 of any key
+// but ByTotal. One more is answered with 429, beyond the total with 503.
 func LimitConns(key Key, n int) Option {
 	return func(d *draft) {
 		if !d.limitKey("LimitConns", key) {

@@ -14,6 +14,9 @@ import (
 // Reason, or a [*Rejection] with one, to refuse with it. A Reason of your own
 // is answered with status 403 and the public reason "forbidden"; its slug
 // appears in the [Event] alone.
+//
+// docs/reasons.md says of each what has happened, what the peer is told and what
+// to do about it.
 type Reason string
 
 // Reasons of refused handshakes.

@@ -18,6 +18,7 @@ import (
 // else with 3003. Any other error, a panic, or no answer within 10 seconds is
 // asked again after 1 second, doubling to a minute; after three intervals without
 // an answer they end with 1011. The marks of [Guard.Revoke] are asked again too.
+// every is at least a second.
 func SetRecheck(every time.Duration, fn func(ctx context.Context, id *Identity) error) Option {
 	return func(d *draft) {
 		if !d.once("SetRecheck") {

@@ -8,7 +8,7 @@ import (
 
 // LimitReplay is for how long a Sec-WebSocket-Key is remembered after its 101,
 // with the credential or without one the address, and refused when it comes
-// again: 5 minutes unless given.
+// again: 5 minutes unless given, at least a second.
 func LimitReplay(window time.Duration) Option {
 	return func(d *draft) {
 		if !d.processWide("LimitReplay") {

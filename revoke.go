@@ -31,24 +31,27 @@ const (
 	targetEveryone
 )
 
-// Subject is everything of one person at one issuer.
+// Subject is everything of one person at one issuer: open sessions, and tokens
+// issued before.
 func Subject(issuer, subject string) Target {
 	return Target{kind: targetSubject, a: issuer, b: subject}
 }
 
-// SessionID is one session.
+// SessionID is one session, by [Session.ID]. Its credential stays good for another.
 func SessionID(id string) Target { return Target{kind: targetSession, b: id} }
 
-// TokenID is one token by its jti.
+// TokenID is one token by its jti, whenever it was issued.
 func TokenID(issuer, jti string) Target { return Target{kind: targetToken, a: issuer, b: jti} }
 
-// OIDCSession is one login at the issuer by its sid.
+// OIDCSession is one login at the issuer by its sid: what tokens with that sid
+// have opened, and those tokens, whenever they were issued.
 func OIDCSession(issuer, sid string) Target { return Target{kind: targetOIDC, a: issuer, b: sid} }
 
-// Network is every client in a network.
+// Network is every client in a network: open sessions, and tokens issued before
+// that are shown from there.
 func Network(p netip.Prefix) Target { return Target{kind: targetNetwork, prefix: p} }
 
-// Everyone is every session.
+// Everyone is every session, and every token issued before.
 func Everyone() Target { return Target{kind: targetEveryone} }
 
 // IssuedBefore narrows t to credentials issued before then; for Revoke the
@@ -98,7 +101,10 @@ func networkOf(a netip.Addr) store.Key {
 // Revoke ends the live sessions of t with close code 3000 and refuses their
 // credentials from then on: those issued up to now, or up to IssuedBefore, in
 // whole seconds; a login of the next second works again. When it has returned no
-// message of such a session is delivered. closed counts the sessions it ended.
+// message of such a session is delivered. closed counts the sessions that it ended
+// on this node; the others end theirs when they hear of it. An error is the shared
+// store's: the revocation holds here and is sent again, but other nodes may not
+// know of it yet. Repeating it is harmless.
 func (g *Guard) Revoke(ctx context.Context, t Target, why string) (closed int, err error) {
 	if err := t.valid(); err != nil {
 		return 0, err

@@ -28,6 +28,7 @@ const (
 	Modern
 )
 
+// String gives the name of the constant.
 func (p TLSProfile) String() string {
 	if p == Modern {
 		return "Modern"
