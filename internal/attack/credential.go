@@ -86,13 +86,6 @@ func token(id, title string, s Severity, ref string, change func(*Target, *probe
 		if !change(t, h) {
 			return left("it does not apply to where this token goes")
 		}
-		v := t.mustRefuse(ctx, title, h)
-		if v.State != Broken {
-			return v
-		}
-		if late, ok := t.expectsToken(ctx, title); ok {
-			return late
-		}
-		return v
+		return t.mustRefuseToken(ctx, title, h)
 	}}
 }

@@ -135,7 +135,7 @@ func (t *Target) noneAdmitted(ctx context.Context, sent string, tokens []string)
 			of = fmt.Sprintf("%s (variant %d of %d)", sent, i+1, len(tokens))
 		}
 		t.hide(token) // it holds the claims of a good one
-		v := t.mustRefuse(ctx, of, t.with(token))
+		v := t.mustRefuseToken(ctx, of, t.with(token))
 		if v.State == Broken {
 			return v
 		}

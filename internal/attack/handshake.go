@@ -134,6 +134,9 @@ func handshakeAttacks() []Attack {
 // prompt is how soon a hostile handshake must be answered, and its connection ended.
 const prompt = 2 * time.Second
 
+// soon is prompt within one step.
+func (t *Target) soon() time.Duration { return min(prompt, t.step()) }
+
 // stalled is a handshake that promises a body and sends none.
 func stalled(id, title string, change func(*probe.Handshake)) Attack {
 	return Attack{
@@ -150,18 +153,18 @@ func stalled(id, title string, change func(*probe.Handshake)) Attack {
 			if err != nil {
 				return unclear(sent, t.got(answer{err: err}), "no connection")
 			}
-			l.Timeout = prompt
+			l.Timeout = t.soon()
 			l, a := l.handshake(h)
 			switch {
 			case a.closed():
 				return held(sent, t.got(a))
 			case l == nil:
-				return broken(sent, t.got(a), "nothing came back within %v", prompt)
+				return broken(sent, t.got(a), "nothing came back within %v", t.soon())
 			}
 			defer l.Close()
 			v := t.refusal(sent, a)
-			if v.State == Held && l.AwaitEOF(prompt) != nil {
-				return broken(sent, v.Got, "the connection was still open %v after the answer", prompt)
+			if v.State == Held && l.AwaitEOF(t.soon()) != nil {
+				return broken(sent, v.Got, "the connection was still open %v after the answer", t.soon())
 			}
 			return v
 		},
@@ -227,13 +230,13 @@ func pipelined(ctx context.Context, t *Target) Verdict {
 	if v := t.refusal(sent, a); v.State != Held {
 		return v
 	}
-	l.Timeout = prompt
+	l.Timeout = t.soon()
 	second, err := l.Response()
 	if err == nil {
 		return broken(sent, t.got(a)+" | and then "+t.got(answer{response: second}), "the second request was answered on the connection of a refused upgrade")
 	}
 	if e := (answer{err: err}); e.timedOut() {
-		return broken(sent, t.got(a), "the connection was still open %v after the refusal", prompt)
+		return broken(sent, t.got(a), "the connection was still open %v after the refusal", t.soon())
 	}
 	return held(sent, t.got(a))
 }

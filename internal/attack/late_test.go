@@ -1,9 +1,11 @@
 package attack_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,13 +13,33 @@ import (
 	"github.com/wssecure/wssecure/internal/probe"
 )
 
+const never = time.Hour
+
+// lasting admits everybody, and closes each session after a time with a code; with 0, without a close frame.
+func lasting(t *testing.T, judge func(r *http.Request) (after time.Duration, code int)) *attack.Target {
+	done := make(chan struct{})
+	t.Cleanup(func() { close(done) })
+	return served(t, func(w http.ResponseWriter, r *http.Request) {
+		after, code := judge(r)
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", probe.Accept(r.Header.Get("Sec-WebSocket-Key")))
+		select {
+		case <-time.After(after):
+			if code != 0 {
+				c.Write(probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Close, Payload: []byte{byte(code >> 8), byte(code)}}))
+			}
+		case <-done:
+		}
+	})
+}
+
 // A server that ends sessions whose token does not come has no hole that could be seen; one that lets them be, or ends them
 // as any other, has.
 func TestATokenMayComeLate(t *testing.T) {
-	const never = time.Hour
-	closeFrame := func(code int) []byte {
-		return probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Close, Payload: []byte{byte(code >> 8), byte(code)}})
-	}
 	for _, row := range []struct {
 		name              string
 		code              int // of sessions that end; 0: without a close frame
@@ -37,26 +59,11 @@ func TestATokenMayComeLate(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			done := make(chan struct{})
-			t.Cleanup(func() { close(done) })
-			target := served(t, func(w http.ResponseWriter, r *http.Request) {
-				c, _, err := w.(http.Hijacker).Hijack()
-				if err != nil {
-					return
-				}
-				defer c.Close()
-				fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", probe.Accept(r.Header.Get("Sec-WebSocket-Key")))
-				patience := row.anonymous
+			target := lasting(t, func(r *http.Request) (time.Duration, int) {
 				if r.Header.Get("Authorization") == "Bearer good" {
-					patience = row.honest
+					return row.honest, row.code
 				}
-				select {
-				case <-time.After(patience):
-					if row.code != 0 {
-						c.Write(closeFrame(row.code))
-					}
-				case <-done:
-				}
+				return row.anonymous, row.code
 			})
 			target.Token, target.Patience = func() string { return "good" }, 1200*time.Millisecond
 			v := try(t, prepared(t, target), "token-missing")
@@ -64,5 +71,86 @@ func TestATokenMayComeLate(t *testing.T) {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
 			}
 		})
+	}
+}
+
+// A token that is looked at behind the 101 is looked at; one that is taken then is taken.
+func TestATokenMayBeJudgedLate(t *testing.T) {
+	const header, claims = "eyJhbGciOiJFUzI1NiJ9", "eyJzdWIiOiJhbGljZSJ9"
+	good := header + "." + claims + ".c2lnbmF0dXJlIG9mIGEgZ29vZCB0b2tlbg"
+	for _, row := range []struct {
+		name  string
+		takes func(token string) bool // beside the good one
+		want  map[string]attack.State
+	}{
+		{"all is looked at", func(string) bool { return false }, map[string]attack.State{
+			"token-missing": attack.Unclear, "token-garbage": attack.Unclear, "token-signature": attack.Unclear, "token-none": attack.Unclear,
+		}},
+		{"but without a signature any is good", func(token string) bool { return strings.HasSuffix(token, ".") }, map[string]attack.State{
+			"token-missing": attack.Unclear, "token-signature": attack.Unclear, "token-none": attack.Broken, "token-unsigned": attack.Broken,
+		}},
+		{"only whether one is there", func(token string) bool { return token != "" }, map[string]attack.State{
+			"token-missing": attack.Unclear, "token-garbage": attack.Broken, "token-signature": attack.Broken, "token-none": attack.Broken,
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			target := lasting(t, func(r *http.Request) (time.Duration, int) {
+				token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+				if token == good || row.takes(token) {
+					return never, 0
+				}
+				return 300 * time.Millisecond, 3000
+			})
+			target.Token, target.Patience = func() string { return good }, 1200*time.Millisecond
+			prepared(t, target)
+			for id, want := range row.want {
+				if v := try(t, target, id); v.State != want {
+					t.Errorf("%s: %s, want %s: %+v", id, v.State, want, v)
+				}
+			}
+		})
+	}
+}
+
+// So may a revocation: a new session has as long to end as an old one.
+func TestARevocationMayBeHeardLate(t *testing.T) {
+	for after, want := range map[time.Duration]attack.State{time.Second: attack.Unclear, never: attack.Broken} {
+		t.Run(want.String(), func(t *testing.T) {
+			t.Parallel()
+			var revoked atomic.Bool
+			target := lasting(t, func(r *http.Request) (time.Duration, int) {
+				if revoked.Load() && r.Header.Get("Authorization") == "Bearer good" {
+					return after, 3000
+				}
+				return never, 0
+			})
+			target.Active, target.Patience, target.Token = true, 500*time.Millisecond, func() string { return "good" }
+			target.Revoke = func(context.Context, string) error {
+				revoked.Store(true)
+				return nil
+			}
+			if v := try(t, prepared(t, target), "revoke-handshake"); v.State != want {
+				t.Errorf("%s, want %s: %+v", v.State, want, v)
+			}
+		})
+	}
+}
+
+// Nobody who only looks waits long for a server that takes whatever comes.
+func TestALookAtLatenessHasAnEnd(t *testing.T) {
+	t.Parallel()
+	target := lasting(t, func(*http.Request) (time.Duration, int) { return never, 0 })
+	target.Token = func() string { return "good" }
+	prepared(t, target)
+	began := time.Now()
+	var broken atomic.Int32
+	attack.Run(t.Context(), target, attack.All(), func(r attack.Result) {
+		if r.Attack.Group == "token" && r.Verdict.State == attack.Broken {
+			broken.Add(1)
+		}
+	})
+	if took := time.Since(began); took > 9*time.Second || broken.Load() < 5 {
+		t.Errorf("%d attacks work, after %v", broken.Load(), took)
 	}
 }

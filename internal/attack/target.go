@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -41,6 +42,7 @@ type Target struct {
 
 	Active   bool          // frames, bursts and held connections are allowed
 	Pace     Pace          // zero fields set no bound
+	Timeout  time.Duration // of one step: connecting, an answer; zero means five seconds
 	Patience time.Duration // how long the server may let a peer stall; zero: see the attacks that wait
 
 	endpoint  endpoint
@@ -229,6 +231,9 @@ type link struct {
 // Close cuts the connection and gives its place back.
 func (l *link) Close() { l.end() }
 
+// step is how long one may take.
+func (t *Target) step() time.Duration { return cmp.Or(t.Timeout, probe.DefaultTimeout) }
+
 // dial connects when the pace allows it. The connection is cut when ctx ends.
 func (t *Target) dial(ctx context.Context) (*link, error) { return t.dialFrom(ctx, t.LocalAddr) }
 
@@ -236,7 +241,7 @@ func (t *Target) dialFrom(ctx context.Context, local string) (*link, error) {
 	if err := t.pace.enter(ctx); err != nil {
 		return nil, err
 	}
-	c, err := probe.Dial(ctx, t.endpoint.addr, t.endpoint.tls, local)
+	c, err := probe.DialTimeout(ctx, t.endpoint.addr, t.endpoint.tls, local, t.step())
 	if err != nil {
 		t.pace.leave()
 		return nil, err

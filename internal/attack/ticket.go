@@ -24,19 +24,19 @@ func ticketAttacks() []Attack {
 			if a := t.askTwice(ctx, shown(ticket)); !a.admitted() {
 				return unclear("a fresh ticket", t.got(a), "it was not admitted the first time")
 			}
-			return t.mustRefuse(ctx, "the same ticket again", shown(ticket))
+			return t.mustRefuseToken(ctx, "the same ticket again", shown(ticket))
 		}),
 		ticket("ticket-race", "one ticket by twenty clients at once", raceTicket),
 		ticket("ticket-forged", "a ticket that nobody has issued", func(ctx context.Context, t *Target, shown func(string) *probe.Handshake, ticket string) Verdict {
-			return t.mustRefuse(ctx, "a ticket of which one character was changed", shown(flipped(ticket)))
+			return t.mustRefuseToken(ctx, "a ticket of which one character was changed", shown(flipped(ticket)))
 		}),
 		ticket("ticket-no-origin", "the ticket of a page, shown by a client that is none", func(ctx context.Context, t *Target, shown func(string) *probe.Handshake, ticket string) Verdict {
-			return t.mustRefuse(ctx, "a good ticket without the Origin that it is for", shown(ticket).Del("Origin"))
+			return t.mustRefuseToken(ctx, "a good ticket without the Origin that it is for", shown(ticket).Del("Origin"))
 		}),
 		ticket("ticket-two", "two tickets in one query", func(ctx context.Context, t *Target, shown func(string) *probe.Handshake, ticket string) Verdict {
 			h := shown(ticket)
 			h.Target = withParameter(h.Target, ticketParameter, strings.Repeat("A", len(ticket)))
-			return t.mustRefuse(ctx, "a good ticket and a bad one", h)
+			return t.mustRefuseToken(ctx, "a good ticket and a bad one", h)
 		}),
 	)
 }
@@ -81,7 +81,7 @@ func raceTicket(ctx context.Context, t *Target, shown func(string) *probe.Handsh
 	racing.Wait()
 	close(links)
 	for l := range links {
-		l.Close()
+		defer l.Close()
 	}
 	sent, got := fmt.Sprintf("one ticket in %d handshakes at once", racers), fmt.Sprintf("%d were admitted", admitted.Load())
 	switch admitted.Load() {
@@ -90,5 +90,6 @@ func raceTicket(ctx context.Context, t *Target, shown func(string) *probe.Handsh
 	case 1:
 		return held(sent, got)
 	}
-	return Verdict{State: Broken, Sent: sent, Got: got}
+	// The winner has spent it: one more shows what becomes of those who came second.
+	return t.taken(ctx, Verdict{State: Broken, Sent: sent, Got: got}, shown(ticket), 0)
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/wssecure/wssecure/internal/quote"
 )
 
-// longest is what one attack may take beside Target.Patience.
-const longest = 40 * time.Second
+// longest is what one attack may take beside Target.Patience; none has more than eight steps in a row that a slow server
+// may draw out.
+func (t *Target) longest() time.Duration { return max(40*time.Second, 8*t.step()) + t.Patience }
 
 // Try runs one attack against a prepared target, and then looks whether the target still serves honest clients.
 func (a Attack) Try(ctx context.Context, t *Target) Verdict {
@@ -25,7 +26,7 @@ func (a Attack) Try(ctx context.Context, t *Target) Verdict {
 	if f := t.fallen.Load(); f != nil {
 		return f.spares()
 	}
-	ctx, cancel := context.WithTimeout(ctx, longest+t.Patience)
+	ctx, cancel := context.WithTimeout(ctx, t.longest())
 	defer cancel()
 	v := a.run(ctx, t)
 	if ctx.Err() != nil && v.State != Left {

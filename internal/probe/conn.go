@@ -25,7 +25,21 @@ type Conn struct {
 // Dial connects to addr, over TLS unless tlsConfig is nil, from localAddr unless that is empty. localAddr is an IP
 // address without a port: on loopback every 127.x.y.z is a client of its own.
 func Dial(ctx context.Context, addr string, tlsConfig *tls.Config, localAddr string) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	return DialTimeout(ctx, addr, tlsConfig, localAddr, DefaultTimeout)
+}
+
+// DialTimeout is Dial with another bound for connecting, TLS included, and for every step after it.
+func DialTimeout(ctx context.Context, addr string, tlsConfig *tls.Config, localAddr string, timeout time.Duration) (*Conn, error) {
+	c, err := dial(ctx, addr, tlsConfig, localAddr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	c.Timeout = timeout
+	return c, nil
+}
+
+func dial(ctx context.Context, addr string, tlsConfig *tls.Config, localAddr string, timeout time.Duration) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var d net.Dialer
 	if localAddr != "" {

@@ -153,7 +153,7 @@ func (s *scan) target() *attack.Target {
 		URL: s.end.URL.Raw(), Addr: s.end.At(), TLS: s.tls(),
 		Origin: s.options.Origin, Subprotocols: s.options.Subprotocols, Place: s.options.Place,
 		Lines:  []string{"User-Agent: " + s.end.Agent},
-		Active: s.options.Active, Patience: s.options.Patience,
+		Active: s.options.Active, Timeout: s.options.Timeout, Patience: s.options.Patience,
 		Pace: attack.Pace{Conns: s.options.Conns, PerSecond: s.options.Rate},
 	}
 	switch {
