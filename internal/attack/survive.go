@@ -2,6 +2,8 @@ package attack
 
 import (
 	"context"
+	"errors"
+	"net"
 	"time"
 )
 
@@ -53,12 +55,60 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 		return unclear(v.Sent, v.Got, "afterwards an honest handshake is refused: this address may be banned, or have used up what it may: %s", t.got(a))
 	case ctx.Err() != nil:
 		return unclear(v.Sent, v.Got, "there was no time left for an honest handshake")
+	case t.shutsOut(ctx, a):
+		t.doubt.Store(nil)
+		s := &fall{id, asked}
+		t.shut.CompareAndSwap(nil, s)
+		return unclear(v.Sent, v.Got, "afterwards %s: %s", t.shutting(), t.got(a))
 	}
 	t.fallen.CompareAndSwap(nil, t.doubt.Load())
 	if f := t.fallen.Load(); f != nil && began.After(f.at) {
 		return f.spares()
 	}
 	return broken(v.Sent, t.got(a), "the server did not survive this, or what was tried beside it: honest handshakes are no longer answered as before")
+}
+
+// shutsOut reports whether the target only refuses this address, below HTTP: a listener that bans, or a firewall. Where
+// every other loopback address is a client of its own, one of them says so. From one address alone a server that ends
+// each connection cannot be told from one that ended with the attack; one that refuses connections, or is silent on
+// them, has fallen.
+func (t *Target) shutsOut(ctx context.Context, a answer) bool {
+	if a.response != nil {
+		return false
+	}
+	if t.loopback() {
+		l, other := t.openFrom(ctx, elsewhere, t.Honest())
+		if l != nil {
+			defer l.Close()
+		}
+		return other.like(t.honest)
+	}
+	var op *net.OpError
+	unreached := errors.As(a.err, &op) && op.Op == "dial" && op.Timeout()
+	return a.closed() || unreached
+}
+
+// elsewhere is a loopback address that nothing else comes from.
+const elsewhere = "127.0.78.1"
+
+func (t *Target) shutting() string {
+	if t.loopback() {
+		return "this address alone gets no answer: it is banned"
+	}
+	return "this address gets no answer: it may be banned, or the server may have ended; look from another one"
+}
+
+// isShut looks, where an attack has been shut out, whether the next one is too.
+func (t *Target) isShut(ctx context.Context) (Verdict, bool) {
+	s := t.shut.Load()
+	if s == nil {
+		return Verdict{}, false
+	}
+	if a := t.again(ctx); !a.like(t.honest) {
+		return unclear("", "", "since %s or what was tried beside it %s: %s", s.after, t.shutting(), t.got(a)), true
+	}
+	t.shut.CompareAndSwap(s, nil)
+	return Verdict{}, false
 }
 
 // suspect keeps the earliest doubt: who asked first may be the last to be told.

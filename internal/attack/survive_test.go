@@ -1,11 +1,13 @@
 package attack_test
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/wssecure/wssecure/internal/attack"
 )
@@ -38,6 +40,65 @@ func TestABanIsNoFall(t *testing.T) {
 			v := try(t, target, "header-flood")
 			if banned := strings.Contains(v.Detail, "may be banned"); v.State != row.want || banned != (row.want == attack.Unclear) {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
+			}
+		})
+	}
+}
+
+// A listener that bans says nothing: the connection ends, for one address. From another one it can be told from a server
+// that has fallen; where there is no other, nobody is blamed.
+func TestABanBelowHTTPIsNoFall(t *testing.T) {
+	for _, row := range []struct {
+		name, addr string
+		everybody  bool // gets no answer
+		hangs      bool
+		want       attack.State
+		detail     string
+	}{
+		{"banned", "127.0.0.1", false, false, attack.Unclear, "this address alone gets no answer"},
+		{"fallen", "127.0.0.1", true, false, attack.Broken, "did not survive"},
+		{"banned, with one address", "localhost", false, false, attack.Unclear, "or the server may have ended"},
+		{"fallen, with one address", "localhost", true, false, attack.Unclear, "or the server may have ended"},
+		{"hung, with one address", "localhost", true, true, attack.Broken, "did not survive"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			var banned atomic.Bool
+			done := make(chan struct{})
+			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+				host, _, _ := net.SplitHostPort(r.RemoteAddr)
+				switch {
+				case !banned.Load() || !row.everybody && host == "127.0.78.1":
+					if len(r.Header) > 1000 {
+						banned.Store(true)
+					}
+					admit(w, r)
+				case row.hangs:
+					<-done
+				default:
+					panic(http.ErrAbortHandler)
+				}
+			})
+			t.Cleanup(func() { close(done) })
+			target.Addr = net.JoinHostPort(row.addr, target.URL[strings.LastIndex(target.URL, ":")+1:len(target.URL)-len("/ws")])
+			target.Active, target.Timeout = true, time.Second
+			prepared(t, target)
+			if v := try(t, target, "header-flood"); v.State != row.want || !strings.Contains(v.Detail, row.detail) {
+				t.Fatalf("%s, want %s: %+v", v.State, row.want, v)
+			}
+			began := time.Now()
+			for _, id := range []string{"frame-unmasked", "origin-foreign"} {
+				if v := try(t, target, id); v.State != attack.Unclear || !strings.Contains(v.Detail, "since header-flood") {
+					t.Errorf("behind it, %s: %+v", id, v)
+				}
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("what comes behind it took %v", took)
+			}
+			if banned.Store(false); row.want == attack.Unclear {
+				if v := try(t, target, "origin-foreign"); v.State != attack.Broken {
+					t.Errorf("when the ban is over: %+v", v)
+				}
 			}
 		})
 	}

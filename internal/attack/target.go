@@ -50,6 +50,7 @@ type Target struct {
 	pace      pacer
 	doubt     atomic.Pointer[fall] // since when honest clients are not served; nil while they are
 	fallen    atomic.Pointer[fall] // the same, when there was time to recover
+	shut      atomic.Pointer[fall] // since when this address gets no answer, and others may
 	controls  controls
 	lateness  lateness
 	takesBack atomic.Bool // a 101 was followed by a refusal
@@ -131,6 +132,7 @@ func (t *Target) Prepare(ctx context.Context) error {
 	t.secrets = map[string]bool{}
 	t.doubt.Store(nil)
 	t.fallen.Store(nil)
+	t.shut.Store(nil)
 	t.pace.start(t.Pace)
 	t.honest = t.ask(ctx, t.Honest())
 	return t.honest.err

@@ -28,6 +28,9 @@ func (a Attack) Try(ctx context.Context, t *Target) Verdict {
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.longest())
 	defer cancel()
+	if v, shut := t.isShut(ctx); shut {
+		return v
+	}
 	v := a.run(ctx, t)
 	if ctx.Err() != nil && v.State != Left {
 		return Verdict{State: Unclear, Sent: v.Sent, Got: v.Got, Detail: "there was no time to end it"}
