@@ -27,6 +27,15 @@ func (l *link) farewell(a answer) answer {
 	return a
 }
 
+// TakenBack says how a 101 that came so fast was followed by a refusal; nothing where it was not.
+func TakenBack(c *probe.Conn, took time.Duration) string {
+	a := (&link{Conn: c}).farewell(answer{response: switching, took: took})
+	if !a.after.refuses() {
+		return ""
+	}
+	return a.after.String()
+}
+
 // closedWith is the ending by a close frame.
 func closedWith(payload []byte) ending {
 	if len(payload) < 2 {

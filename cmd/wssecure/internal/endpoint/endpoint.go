@@ -32,6 +32,8 @@ type Endpoint struct {
 	Origin string          // of the honest handshake; empty means the target's own
 	Page   *probe.Response // to Get; nil when there was none
 	Answer *probe.Response // to the honest handshake
+	// Admitted reports that the answer was a 101, and not taken back at once.
+	Admitted bool
 
 	at  netip.AddrPort       // where Reach found it
 	TLS *tls.ConnectionState // of Reach; nil for ws://

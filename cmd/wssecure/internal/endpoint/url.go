@@ -145,3 +145,9 @@ func (u *URL) HasHSTS() bool {
 	_, err := netip.ParseAddr(u.Host)
 	return err != nil && !u.IsLoopback()
 }
+
+// IsSite takes www and its kin for the same host.
+func (u *URL) IsSite(host string) bool {
+	a, b := strings.ToLower(host), u.Host
+	return a == b || strings.HasSuffix(a, "."+b) || strings.HasSuffix(b, "."+a)
+}

@@ -198,7 +198,8 @@ func (s *scan) meet(ctx context.Context, t *attack.Target) error {
 	}
 	s.end.Answer = answer
 	s.result.Answer = s.hidden.redact(quote.Cut(answer.StatusLine, quote.Value))
-	s.result.Admitted, _ = t.Admitted()
+	s.end.Admitted, _ = t.Admitted()
+	s.result.Admitted = s.end.Admitted
 	if err := notSocket(answer); err != nil {
 		return err
 	}

@@ -24,6 +24,11 @@ func answer(status int, lines ...string) *probe.Response {
 	return r
 }
 
+func saying(r *probe.Response, body string) *probe.Response {
+	r.Body = []byte(body)
+	return r
+}
+
 // judged runs one check on what an endpoint has said.
 func judged(t *testing.T, e *endpoint.Endpoint, id string) string {
 	t.Helper()
@@ -86,10 +91,16 @@ func TestChecksOfWhatWasSaid(t *testing.T) {
 		{"cookie-prefix", "wss://x/", nil, answer(200, "Set-Cookie: __Host-a=b"), "held"},
 		{"cookie-prefix", "wss://x/", nil, answer(200, "Set-Cookie: a\x1b[2J=b"), `broken: set by the target: "a\x1b[2J"`},
 		{"plain-target", "ws://x/", answer(101), nil, "broken"},
-		{"plain-target", "ws://x/", answer(403), nil, "held"},
+		{"plain-target", "ws://x/", answer(401), nil, "unclear"},
+		{"plain-target", "ws://x/", answer(429), nil, "unclear"},
+		{"plain-target", "ws://x/", answer(403), nil, "unclear"},
+		{"plain-target", "ws://x/", saying(answer(403), `{"type":"https://x.example/reasons.md#unauthenticated"}`), nil, "unclear"},
+		{"plain-target", "ws://x/", saying(answer(403), `{"type":"https://x.example/reasons.md#insecure-transport"}`), nil, "held"},
+		{"plain-target", "ws://x/", saying(answer(400), "use wss here"), nil, "held"},
+		{"plain-target", "ws://x/", answer(426, "Upgrade: TLS/1.3"), nil, "held"},
 		{"plain-target", "wss://x/", answer(101), nil, "held"},
 	} {
-		e := &endpoint.Endpoint{URL: parsed(t, row.url), Answer: row.answer, Page: row.page}
+		e := &endpoint.Endpoint{URL: parsed(t, row.url), Answer: row.answer, Page: row.page, Admitted: row.answer != nil && row.answer.Status == 101}
 		if got := judged(t, e, row.id); !strings.HasPrefix(got, row.want) {
 			t.Errorf("%s, %s, %v, %v: %s, want %s", row.id, row.url, row.answer, row.page, got, row.want)
 		}
@@ -128,8 +139,6 @@ func TestWhatIsServedWithoutTLS(t *testing.T) {
 		{"plain-page", says(200, ""), "broken"},
 		{"plain-page", says(403, ""), "held"},
 		{"plain-socket", says(101, ""), "broken: admitted on port"},
-		{"plain-socket", says(403, ""), "held"},
-		{"plain-socket", says(301, "https://ws.example.com/ws"), "held"},
 	} {
 		_, port, err := net.SplitHostPort(testbed.Serve(t, &http.Server{Handler: row.served}))
 		if err != nil {
