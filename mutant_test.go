@@ -36,7 +36,7 @@ func targetOf(s *wssecuretest.Server) *catalogue.Target {
 }
 
 func mutants() []mutant {
-	return slices.Concat(originMutants(), requestMutants(), answerMutants(), tokenMutants(), ticketMutants(), frameMutants(), sessionMutants())
+	return slices.Concat(originMutants(), requestMutants(), answerMutants(), tokenMutants(), clientCertMutants(), ticketMutants(), frameMutants(), sessionMutants())
 }
 
 // Every attack finds a server that lacks what it tests: none is a blank shot.
@@ -140,8 +140,12 @@ func TestNoAttackWorksAgainstAGuard(t *testing.T) {
 					t.Errorf("%s: %s %+v", r.Attack.ID, r.Verdict.State, r.Verdict)
 				}
 			})
-			if left = sorted(left); !slices.Equal(left, row.left) {
-				t.Errorf("left: %q, want %q", left, row.left)
+			want := row.left
+			if target.TLS == nil || len(target.TLS.Certificates) == 0 {
+				want = sorted(want, needing(catalogue.NeedClientCert))
+			}
+			if left = sorted(left); !slices.Equal(left, want) {
+				t.Errorf("left: %q, want %q", left, want)
 			}
 			if held+len(left) != len(list) {
 				t.Errorf("%d held and %d left of %d", held, len(left), len(list))
@@ -241,6 +245,9 @@ func healthy() []sound {
 			"token-two-cookies", "token-missing unclear", "token-basic unclear", "token-in-query unclear", "token-in-cookie unclear",
 		}), func(t *testing.T) *catalogue.Target {
 			return targetOf(wssecuretest.NewServer(t, hasty, wssecure.AllowLateToken(time.Second)))
+		}},
+		{"client certificates alone", false, sorted(needing(catalogue.NeedToken|catalogue.NeedJWT|catalogue.NeedTicket|catalogue.NeedRevoke), overTLS), func(t *testing.T) *catalogue.Target {
+			return certified(t, hasty)
 		}},
 		{"strict", false, sorted(tickets, explicit, overTLS, []string{"token-two-cookies"}), func(t *testing.T) *catalogue.Target {
 			target := targetOf(wssecuretest.NewServer(t, hasty, wssecure.RequireOrigin(), wssecure.AllowSubprotocols("chat"), wssecure.RequireSubprotocol(),

@@ -21,7 +21,7 @@ import (
 // AttackOptions is what [Attack] may use. The zero value attacks as a stranger does; each field that is set lets more
 // attacks be tried, and those that lack something are named in the test's output.
 type AttackOptions struct {
-	TLS  *tls.Config // to reach wss; nil verifies by the system's roots
+	TLS  *tls.Config // to reach wss, with a client certificate where the server wants one; nil verifies by the system's roots
 	Addr string      // host:port to connect to; empty means the URL's
 	Host string      // the Host line and the name for TLS; empty means the URL's
 

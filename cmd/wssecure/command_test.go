@@ -72,12 +72,15 @@ type document struct {
 	Targets []struct {
 		URL, Error, Grade, Because string
 		Admitted                   bool
+		Notes                      []string
 		Counts                     map[string]int
-		Findings                   []struct{ ID, Severity, Got string }
-		Others                     []struct{ ID, State, Got, Detail string }
+		Findings                   []result
+		Others                     []result
 		Milliseconds               int64
 	}
 }
+
+type result struct{ ID, State, Severity, Got, Detail string }
 
 // scanJSON scans and reads the report of one target.
 func scanJSON(t *testing.T, token string, args ...string) (outcome, document) {

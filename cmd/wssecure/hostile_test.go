@@ -121,7 +121,7 @@ func TestTargetsThatCannotBeGraded(t *testing.T) {
 		}), "redirected"},
 		{"426", plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(426) }), "drop the Upgrade header"},
 		{"500", overTLS(secure(nil), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }), "no WebSocket endpoint: HTTP/1.1 500"},
-		{"client certificate wanted", overTLS(secure(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), hello), "certificate"},
+		{"client certificate wanted", overTLS(secure(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), hello), "give one with --cert FILE and --key FILE"},
 		{"a chain above 256 KiB", overTLS(secure(func(c *tls.Config) { lengthen(&c.Certificates[0], 1000) }), hello), "TLS"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -28,6 +28,7 @@ type request struct {
 	file    string
 	least   finding.Grade // empty: any finding is too many
 	quiet   bool
+	warning string // of what works, and should not be so
 }
 
 func (c *console) scan(ctx context.Context, args []string) int {
@@ -37,6 +38,9 @@ func (c *console) scan(ctx context.Context, args []string) int {
 	}
 	if err != nil {
 		return c.fault("%v", err)
+	}
+	if q.warning != "" {
+		fmt.Fprintf(c.err, "wssecure: warning: %s\n", q.warning)
 	}
 	r := &report.Report{Version: q.options.Version, Started: time.Now(), Active: q.options.Active}
 	for _, u := range q.urls {
@@ -82,7 +86,7 @@ func verdict(r *report.Report, least finding.Grade) int {
 func (c *console) parse(args []string) (*request, error) {
 	q := &request{options: scan.Options{Token: strings.TrimSpace(c.env(tokenVariable)), Version: version()}}
 	o := &q.options
-	var place, subprotocols, ca, least string
+	var place, subprotocols, ca, cert, key, least string
 	f := flag.NewFlagSet("scan", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // which would repeat a mistake, and bury it under all flags
 	f.Usage = func() {}
@@ -95,6 +99,8 @@ func (c *console) parse(args []string) (*request, error) {
 	f.StringVar(&place, "token-in", "bearer", "`place` of the token of "+tokenVariable+": bearer, subprotocol, subprotocol:MARKER, cookie:NAME or query:NAME")
 	f.StringVar(&ca, "ca", "", "PEM `file` of authorities to trust in place of the system's")
 	f.BoolVar(&o.AnyCA, "insecure-ca", false, "take any chain; name and dates are still judged, and the token is sent")
+	f.StringVar(&cert, "cert", "", "PEM `file` of the client certificate, and of its chain, for endpoints that ask for one")
+	f.StringVar(&key, "key", "", "PEM `file` of the key of --cert")
 	f.StringVar(&o.Connect, "connect", "", "`host:port` to connect to in place of the URL's")
 	f.StringVar(&o.Plain, "plain-port", "", "`port` where the host may serve without TLS; 80 beside 443")
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Second, "`time` that one step may take")
@@ -112,7 +118,7 @@ func (c *console) parse(args []string) (*request, error) {
 	case err != nil:
 		return nil, fmt.Errorf(`%w; "wssecure scan -h" lists the flags`, err)
 	}
-	return q, errors.Join(q.targets(named), q.limits(), q.place(place), q.trust(ca), q.offer(subprotocols), q.want(least))
+	return q, errors.Join(q.targets(named), q.limits(), q.place(place), q.trust(ca), q.certify(cert, key), q.offer(subprotocols), q.want(least))
 }
 
 // intermixed takes flags before and after the targets, as people write them.

@@ -33,7 +33,13 @@ func (a answer) status() int {
 
 // closed reports that the server ended the connection instead of answering: a refusal too.
 func (a answer) closed() bool {
-	return errors.Is(a.err, io.EOF) || errors.Is(a.err, io.ErrUnexpectedEOF) || errors.Is(a.err, syscall.ECONNRESET) || errors.Is(a.err, syscall.EPIPE)
+	return a.alerted() || errors.Is(a.err, io.EOF) || errors.Is(a.err, io.ErrUnexpectedEOF) || errors.Is(a.err, syscall.ECONNRESET) || errors.Is(a.err, syscall.EPIPE)
+}
+
+// alerted reports that the server ended the connection by an alert of TLS.
+func (a answer) alerted() bool {
+	var op *net.OpError
+	return errors.As(a.err, &op) && op.Op == "remote error"
 }
 
 func (a answer) timedOut() bool {
@@ -123,6 +129,8 @@ func (t *Target) got(a answer) string {
 			text += " | and then " + a.after.plain()
 		}
 		return quote.Cut(t.redact(text), longestGot)
+	case a.alerted():
+		return quote.Cut("refused in TLS: "+a.err.Error(), longestGot)
 	case a.closed():
 		return "the connection was closed without an answer"
 	case a.timedOut():

@@ -56,14 +56,15 @@ func (s Severity) String() string {
 type Need int
 
 const (
-	NeedSession Need = 1 << iota // an honest handshake that is admitted
-	NeedToken                    // Target.Token
-	NeedJWT                      // a Target.Token of three segments
-	NeedSign                     // Target.Sign
-	NeedKeys                     // Target.PublicKeys
-	NeedTicket                   // Target.Ticket
-	NeedRevoke                   // Target.Revoke
-	NeedLog                      // Target.Log
+	NeedSession    Need = 1 << iota // an honest handshake that is admitted
+	NeedToken                       // Target.Token
+	NeedJWT                         // a Target.Token of three segments
+	NeedSign                        // Target.Sign
+	NeedKeys                        // Target.PublicKeys
+	NeedTicket                      // Target.Ticket
+	NeedRevoke                      // Target.Revoke
+	NeedLog                         // Target.Log
+	NeedClientCert                  // Target.TLS with a client certificate, and a server that asks for it
 )
 
 // State is how an attack ended.
@@ -90,7 +91,7 @@ func All() []Attack { return slices.Clone(catalogue()) }
 
 var catalogue = sync.OnceValue(func() []Attack {
 	all := slices.Concat(
-		originAttacks(), handshakeAttacks(), headerAttacks(), secretAttacks(), credentialAttacks(), forgedAttacks(), claimAttacks(),
+		originAttacks(), handshakeAttacks(), headerAttacks(), secretAttacks(), credentialAttacks(), forgedAttacks(), claimAttacks(), clientCertAttacks(),
 		ticketAttacks(), frameAttacks(), floodAttacks(), sessionAttacks(), limitAttacks(),
 	)
 	slices.SortStableFunc(all, func(a, b Attack) int { return slices.Index(Groups, a.Group) - slices.Index(Groups, b.Group) })

@@ -115,7 +115,12 @@ func originAttacks() []Attack {
 				if t.Token != nil && t.Place.explicit() {
 					return left("the token is one that a hostile page cannot send")
 				}
-				return t.mustRefuse(ctx, "no Origin", t.Honest().Del("Origin"))
+				h := t.Honest().Del("Origin")
+				if t.Token == nil && t.shown.Load() != nil {
+					// A program that is known by its certificate has no Origin; a browser that sends none says what it is.
+					h.Add("Sec-Fetch-Mode: websocket").Add("Sec-Fetch-Site: cross-site")
+				}
+				return t.mustRefuse(ctx, "no Origin", h)
 			},
 		},
 		changed("fetch-navigate", "a good Origin, but Sec-Fetch-Mode: navigate", Low, "ATTACKS C14", func(_ *Target, h *probe.Handshake) {

@@ -55,6 +55,9 @@ type Target struct {
 	lateness  lateness
 	takesBack atomic.Bool // a 101 was followed by a refusal
 
+	asksForCert atomic.Bool // for a client certificate
+	shown       atomic.Pointer[tls.Certificate]
+
 	mu      sync.Mutex
 	secrets map[string]bool // tokens that were sent: never printed
 }
@@ -115,6 +118,7 @@ func (t *Target) locate() error {
 		}
 		e.tls.ServerName = or(e.tls.ServerName, e.name)
 		e.tls.NextProtos = []string{"http/1.1"}
+		e.tls = t.witnessed(e.tls)
 	}
 	if t.Origin == "" {
 		t.Origin = map[bool]string{false: "http://", true: "https://"}[e.secure] + e.host
@@ -137,6 +141,9 @@ func (t *Target) Prepare(ctx context.Context) error {
 	t.honest = t.ask(ctx, t.Honest())
 	return t.honest.err
 }
+
+// WantsCertificate reports whether the target has asked for a client certificate, and was shown none.
+func (t *Target) WantsCertificate() bool { return t.asksForCert.Load() && t.shown.Load() == nil }
 
 // Admitted reports whether the honest handshake was, and what came back.
 func (t *Target) Admitted() (bool, string) { return t.honest.admitted(), t.got(t.honest) }
@@ -240,10 +247,14 @@ func (t *Target) step() time.Duration { return cmp.Or(t.Timeout, probe.DefaultTi
 func (t *Target) dial(ctx context.Context) (*link, error) { return t.dialFrom(ctx, t.LocalAddr) }
 
 func (t *Target) dialFrom(ctx context.Context, local string) (*link, error) {
+	return t.dialBy(ctx, local, t.endpoint.tls)
+}
+
+func (t *Target) dialBy(ctx context.Context, local string, config *tls.Config) (*link, error) {
 	if err := t.pace.enter(ctx); err != nil {
 		return nil, err
 	}
-	c, err := probe.DialTimeout(ctx, t.endpoint.addr, t.endpoint.tls, local, t.step())
+	c, err := probe.DialTimeout(ctx, t.endpoint.addr, config, local, t.step())
 	if err != nil {
 		t.pace.leave()
 		return nil, err

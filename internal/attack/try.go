@@ -69,6 +69,8 @@ func (t *Target) lacks(a Attack) (Verdict, bool) {
 		{NeedKeys, len(t.PublicKeys) > 0, "no public key was given"},
 		{NeedTicket, t.Ticket != nil, "no function that issues tickets was given"},
 		{NeedRevoke, t.Revoke != nil, "no function that revokes was given"},
+		{NeedClientCert, t.asksForCert.Load(), "the server asks for no client certificate"},
+		{NeedClientCert, t.shown.Load() != nil, "no client certificate was given"},
 		{NeedLog, t.Log != nil, "no function that reads the server's log was given"},
 		{NeedSession, t.honest.admitted(), "the honest handshake is not admitted: " + t.got(t.honest)},
 	} {

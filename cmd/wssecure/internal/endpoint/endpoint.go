@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/probe"
@@ -21,10 +22,11 @@ import (
 // An Endpoint is one target. Fill in the first block, then call Reach.
 type Endpoint struct {
 	URL     *URL
-	Connect string         // host:port to dial in place of the URL's; empty means the URL's
-	Roots   *x509.CertPool // nil means the system's
-	AnyCA   bool           // takes any chain; name and dates are still judged
-	Timeout time.Duration  // of each step
+	Connect string           // host:port to dial in place of the URL's; empty means the URL's
+	Roots   *x509.CertPool   // nil means the system's
+	AnyCA   bool             // takes any chain; name and dates are still judged
+	Cert    *tls.Certificate // of the client, for a target that asks for one; nil: none
+	Timeout time.Duration    // of each step
 	Pace    *Pace
 	Agent   string // User-Agent: an operator shall be able to tell who scans
 	Plain   string // port where the host may serve without TLS; empty means 80 beside 443, else none
@@ -34,6 +36,9 @@ type Endpoint struct {
 	Answer *probe.Response // to the honest handshake
 	// Admitted reports that the answer was a 101, and not taken back at once.
 	Admitted bool
+
+	// AsksForCert reports that the target has asked for a client certificate.
+	AsksForCert atomic.Bool
 
 	at  netip.AddrPort       // where Reach found it
 	TLS *tls.ConnectionState // of Reach; nil for ws://
@@ -79,7 +84,17 @@ func (e *Endpoint) clientTLS() *tls.Config {
 	c.NextProtos = []string{"http/1.1"}
 	c.RootCAs = e.Roots
 	c.InsecureSkipVerify = e.TLS == nil || e.AnyCA || e.Untrusted != nil
+	c.GetClientCertificate = e.ShowCert
 	return c
+}
+
+// ShowCert is what the target is shown that asks for a client certificate, whatever authorities it names.
+func (e *Endpoint) ShowCert(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	e.AsksForCert.Store(true)
+	if e.Cert == nil {
+		return &tls.Certificate{}, nil
+	}
+	return e.Cert, nil
 }
 
 // OldTLS offers every version and suite that crypto/tls has.

@@ -34,6 +34,9 @@ func (e *Endpoint) dialFault(err error) error {
 func (e *Endpoint) tlsFault(err error, first []byte) error {
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
+	if fault := e.certFault(err); fault != nil {
+		return fault
+	}
 	switch {
 	case errors.As(err, &record):
 		return fmt.Errorf("%s speaks no TLS but %s", e.Addr(), Tongue(first))
@@ -47,6 +50,28 @@ func (e *Endpoint) tlsFault(err error, first []byte) error {
 		return fmt.Errorf("%s closes the connection in the middle of the TLS handshake", e.Addr())
 	}
 	return fmt.Errorf("%s ends the TLS handshake: %s", e.Addr(), quote.Cut(err.Error(), quote.Value))
+}
+
+// AnswerFault says why a request that was sent has no answer.
+func (e *Endpoint) AnswerFault(err error) error {
+	if fault := e.certFault(err); fault != nil {
+		return fault
+	}
+	return errors.New(quote.Cut(err.Error(), quote.Value))
+}
+
+// certFault says what a target wants that ends the connection where it had asked for a client certificate: under TLS 1.3
+// the client has ended its handshake by then. It is nil where that is not the reason.
+func (e *Endpoint) certFault(err error) error {
+	var op *net.OpError
+	alerted := errors.As(err, &op) && op.Op == "remote error"
+	switch {
+	case !e.AsksForCert.Load() || !alerted && !hungUp(err):
+		return nil
+	case e.Cert == nil:
+		return fmt.Errorf("%s asks for a client certificate; give one with --cert FILE and --key FILE", e.Addr())
+	}
+	return fmt.Errorf("%s does not take the client certificate of --cert: %s", e.Addr(), quote.Cut(err.Error(), quote.Value))
 }
 
 // Tongue guesses a protocol by its first bytes.

@@ -31,8 +31,9 @@ type Options struct {
 
 	Roots   *x509.CertPool // nil means the system's
 	AnyCA   bool
-	Connect string // host:port to dial in place of the URL's
-	Plain   string // port without TLS beside the target's
+	Cert    *tls.Certificate // of the client; nil: none
+	Connect string           // host:port to dial in place of the URL's
+	Plain   string           // port without TLS beside the target's
 
 	Active   bool
 	Patience time.Duration // for which the endpoint lets a peer stall; zero as the attacks that wait say
@@ -73,7 +74,7 @@ func Target(ctx context.Context, u *endpoint.URL, o Options, progress Progress) 
 		hidden:   hide(o.Token, u.Secrets()),
 		progress: progress,
 		end: &endpoint.Endpoint{
-			URL: u, Connect: o.Connect, Roots: o.Roots, AnyCA: o.AnyCA, Plain: o.Plain, Origin: o.Origin, Timeout: o.Timeout,
+			URL: u, Connect: o.Connect, Roots: o.Roots, AnyCA: o.AnyCA, Cert: o.Cert, Plain: o.Plain, Origin: o.Origin, Timeout: o.Timeout,
 			Pace: endpoint.NewPace(o.Conns, o.Rate, o.Count), Agent: "wssecure-scan/" + o.Version,
 		},
 		result: report.Target{URL: u.String()},
@@ -126,7 +127,7 @@ func (s *scan) run(ctx context.Context) error {
 	s.look(ctx, own)
 	target.Pace.Total = max(1, s.end.Pace.Left())
 	if err := target.Prepare(ctx); err != nil {
-		return fmt.Errorf("the handshake was answered before, and now: %s", quote.Cut(err.Error(), quote.Value))
+		return fmt.Errorf("the handshake was answered before, and now: %w", s.end.AnswerFault(err))
 	}
 	// A server that has had enough of us by now shows no more than one that never admitted us.
 	if admitted, got := target.Admitted(); s.result.Admitted && !admitted {
@@ -171,6 +172,7 @@ func (s *scan) tls() *tls.Config {
 	c := endpoint.OldTLS()
 	c.RootCAs = s.options.Roots
 	c.InsecureSkipVerify = s.options.AnyCA || s.end.Untrusted != nil
+	c.GetClientCertificate = s.end.ShowCert
 	return c
 }
 
@@ -184,17 +186,17 @@ func (s *scan) meet(ctx context.Context, t *attack.Target) error {
 	// Without a token first: what is no WebSocket endpoint need not see one.
 	anonymous, err := s.end.Ask(ctx, s.end.Anonymous())
 	if err != nil {
-		return fmt.Errorf("%s does not answer a handshake: %s", s.end.Addr(), quote.Cut(err.Error(), quote.Value))
+		return fmt.Errorf("%s does not answer a handshake: %w", s.end.Addr(), s.end.AnswerFault(err))
 	}
 	if err := notSocket(anonymous); err != nil {
 		return err
 	}
 	if err := t.Prepare(ctx); err != nil {
-		return fmt.Errorf("%s does not answer a second handshake: %s", s.end.Addr(), quote.Cut(err.Error(), quote.Value))
+		return fmt.Errorf("%s does not answer a second handshake: %w", s.end.Addr(), s.end.AnswerFault(err))
 	}
 	answer, err := s.end.Ask(ctx, t.Honest())
 	if err != nil {
-		return fmt.Errorf("%s does not answer a third handshake: %s", s.end.Addr(), quote.Cut(err.Error(), quote.Value))
+		return fmt.Errorf("%s does not answer a third handshake: %w", s.end.Addr(), s.end.AnswerFault(err))
 	}
 	s.end.Answer = answer
 	s.result.Answer = s.hidden.redact(quote.Cut(answer.StatusLine, quote.Value))
@@ -203,7 +205,11 @@ func (s *scan) meet(ctx context.Context, t *attack.Target) error {
 	if err := notSocket(answer); err != nil {
 		return err
 	}
-	if !s.result.Admitted && t.Token == nil {
+	switch {
+	case s.result.Admitted:
+	case s.end.AsksForCert.Load() && s.end.Cert == nil:
+		s.note("The honest handshake was refused, and the target asks for a client certificate; give one with --cert FILE and --key FILE.")
+	case t.Token == nil:
 		s.note("The honest handshake was refused. If it wants a token, put one into WSSECURE_TOKEN; if it wants another Origin, name it with --origin.")
 	}
 	return nil

@@ -55,6 +55,13 @@ func NewAuthority(tb testing.TB) *Authority {
 	return a
 }
 
+// Pool trusts this authority alone.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
 // Issue makes a certificate for 90 days, unless change says otherwise.
 func (a *Authority) Issue(change func(c *x509.Certificate)) tls.Certificate {
 	a.tb.Helper()

@@ -255,6 +255,7 @@ func alpn(ctx context.Context, e *endpoint.Endpoint) finding.Verdict {
 	defer nc.Close()
 	config := endpoint.OldTLS()
 	config.ServerName, config.InsecureSkipVerify, config.NextProtos = e.URL.Host, true, []string{unspoken}
+	config.GetClientCertificate = e.ShowCert
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
 	tc := tls.Client(nc, config)
