@@ -43,25 +43,34 @@ const (
 	sampleCells = 4096
 )
 
-// counters are the exact numbers behind Stats. Both maps are complete at New for
-// our reasons; those of the application are counted under "forbidden".
+// counters are the exact numbers behind Stats.
 type counters struct {
-	admitted, messages atomic.Uint64
-	refused, closed    map[Reason]*atomic.Uint64
-	accepts            map[Reason]*atomic.Uint64 // connections closed before TLS
+	admitted, messages       atomic.Uint64
+	refused, closed, accepts byReason // accepts: connections closed before TLS
+}
+
+// byReason counts at the places of rulings.
+type byReason []atomic.Uint64
+
+func (c byReason) add(r *ruling) { c[r.place].Add(1) }
+
+func (c byReason) nonZero() map[Reason]uint64 {
+	out := map[Reason]uint64{}
+	for r, ruling := range rulings {
+		if n := c[ruling.place].Load(); n > 0 {
+			out[r] = n
+		}
+	}
+	return out
 }
 
 func newAudit(logger *slog.Logger) *audit {
 	a := &audit{logger: logger}
 	a.sample.init()
 	a.panics = rate.NewLimiter(rate.Every(time.Minute), 1) // the zero one would swallow the first
-	a.counts.refused = make(map[Reason]*atomic.Uint64, len(verdicts))
-	a.counts.closed = make(map[Reason]*atomic.Uint64, len(verdicts))
-	for r := range verdicts {
-		a.counts.refused[r] = new(atomic.Uint64)
-		a.counts.closed[r] = new(atomic.Uint64)
+	for _, counts := range []*byReason{&a.counts.refused, &a.counts.closed, &a.counts.accepts} {
+		*counts = make(byReason, len(rulings))
 	}
-	a.counts.accepts = map[Reason]*atomic.Uint64{ReasonBanned: new(atomic.Uint64), ReasonRate: new(atomic.Uint64)}
 	return a
 }
 
@@ -74,25 +83,16 @@ func (a *audit) log() *slog.Logger {
 
 // count adds one decision to the exact counters.
 func (a *audit) count(kind EventKind, r Reason) {
-	table := a.counts.refused
 	switch kind {
 	case EventOpened:
 		a.counts.admitted.Add(1)
-		return
 	case EventMessageRefused:
 		a.counts.messages.Add(1)
-		return
 	case EventClosed:
-		table = a.counts.closed
+		a.counts.closed.add(r.ruling())
 	case EventRefused:
-	default:
-		return
+		a.counts.refused.add(r.ruling())
 	}
-	n, known := table[r]
-	if !known {
-		n = table[ReasonForbidden]
-	}
-	n.Add(1)
 }
 
 func (a *audit) stats(s *Stats) {
@@ -100,18 +100,8 @@ func (a *audit) stats(s *Stats) {
 	s.MessagesRefused = a.counts.messages.Load()
 	s.EventsDropped = a.dropped.Load()
 	s.EventsSampled = a.sampled.Load()
-	s.Refused, s.Closed = nonZero(a.counts.refused), nonZero(a.counts.closed)
-	s.AcceptsRefused = nonZero(a.counts.accepts)
-}
-
-func nonZero(table map[Reason]*atomic.Uint64) map[Reason]uint64 {
-	out := map[Reason]uint64{}
-	for r, n := range table {
-		if v := n.Load(); v > 0 {
-			out[r] = v
-		}
-	}
-	return out
+	s.Refused, s.Closed = a.counts.refused.nonZero(), a.counts.closed.nonZero()
+	s.AcceptsRefused = a.counts.accepts.nonZero()
 }
 
 // wanted reports whether anybody would see an event of this level, so that a

@@ -52,7 +52,7 @@ func (f *farewells) enter() bool {
 // farewellCode is the code of the close frame that tells a page of a refusal, 0
 // for one that stays an HTTP answer.
 func (a *attempt) farewellCode(r Reason) StatusCode {
-	if !a.policy.browserRefusals || !a.pageAdmitted || a.post {
+	if !a.pageAdmitted || a.post {
 		return 0
 	}
 	switch r {
@@ -77,7 +77,10 @@ func (a *attempt) farewellCode(r Reason) StatusCode {
 // closeInstead answers 101 and a close frame, and reports whether it could: else
 // the refusal is still to be written.
 func (a *attempt) closeInstead(r Reason) bool {
-	a.settleStatus(r)
+	if !a.policy.browserRefusals {
+		return false
+	}
+	a.settleStatus(r.ruling())
 	code := a.farewellCode(r)
 	if code == 0 {
 		return false

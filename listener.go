@@ -168,7 +168,7 @@ var neverRevoked = time.Unix(math.MaxInt32, 0)
 
 // refusedConn counts a connection, and tells of one a minute for each reason.
 func (c *core) refusedConn(r Reason, addr netip.Addr) {
-	c.audit.counts.accepts[r].Add(1)
+	c.audit.counts.accepts.add(r.ruling())
 	sample := &c.rateEvents
 	if r == ReasonBanned {
 		sample = &c.banEvents

@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"time"
@@ -163,43 +164,49 @@ var verdicts = map[Reason]verdict{
 	ReasonPong:           {0, StatusTimeout, "", failNo, info},
 }
 
+// ruling is a verdict made ready: one look at the table finds all that a refusal
+// needs, since a flood of them pays for each.
+type ruling struct {
+	verdict // its public reason is never ""
+	place   int
+	problem problem // the body of its status
+}
+
+// rulings are by reason. Their places are those of counters and challenges.
+var rulings = makeRulings()
+
+func makeRulings() map[Reason]*ruling {
+	all := make(map[Reason]*ruling, len(verdicts))
+	for r, v := range verdicts {
+		v.public = cmp.Or(v.public, r)
+		all[r] = &ruling{verdict: v, place: len(all), problem: makeProblem(v.public, v.status)}
+	}
+	return all
+}
+
+// ruling of a reason of the application's own is that of ReasonForbidden.
+func (r Reason) ruling() *ruling {
+	if ours := rulings[r]; ours != nil {
+		return ours
+	}
+	return rulings[ReasonForbidden]
+}
+
 // Error gives the slug.
 func (r Reason) Error() string { return string(r) }
 
 // Status is the HTTP status that a handshake refused for r is answered with,
 // or 0 for a reason that only sessions know. A reason of the application's own
 // has 403.
-func (r Reason) Status() int {
-	v, known := verdicts[r]
-	if !known {
-		return 403
-	}
-	return v.status
-}
+func (r Reason) Status() int { return r.ruling().status }
 
 // CloseCode is the code of the close frame that ends a session for r (RFC 6455
 // section 7.4), or 0 for a reason that only handshakes know. A reason of the
 // application's own has 3003.
-func (r Reason) CloseCode() StatusCode {
-	v, known := verdicts[r]
-	if !known {
-		return StatusForbidden
-	}
-	return v.close
-}
+func (r Reason) CloseCode() StatusCode { return r.ruling().close }
 
 // public is what a refused handshake is told.
-func (r Reason) public() Reason {
-	v, known := verdicts[r]
-	switch {
-	case !known:
-		return ReasonForbidden
-	case v.public != "":
-		return v.public
-	default:
-		return r
-	}
-}
+func (r Reason) public() Reason { return r.ruling().public }
 
 // publicClose is the reason text of the close frame: a peer that was let in may
 // know that its token has expired or was revoked.
@@ -213,12 +220,7 @@ func (r Reason) publicClose() string {
 	return string(r)
 }
 
-func (r Reason) level() slog.Level {
-	if v, known := verdicts[r]; known {
-		return v.level
-	}
-	return info
-}
+func (r Reason) level() slog.Level { return r.ruling().level }
 
 // A Rejection is an error that refuses a handshake or ends a session for a
 // Reason. The peer learns the public form of the Reason and RetryAfter; Err is

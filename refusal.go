@@ -29,6 +29,7 @@ type problem struct {
 	before, after []byte
 }
 
+// problems are the bodies of refusals whose status is not their reason's own.
 var problems = makeProblems()
 
 type problemKey struct {
@@ -36,22 +37,28 @@ type problemKey struct {
 	status int
 }
 
-func makeProblems() map[problemKey]problem {
-	all := map[problemKey]problem{}
-	add := func(r Reason, status int) {
-		all[problemKey{r, status}] = makeProblem(r, status)
+func makeProblems() map[problemKey]*problem {
+	all := map[problemKey]*problem{}
+	for _, k := range []problemKey{
+		{ReasonHost, http.StatusMisdirectedRequest},
+		{ReasonVersion, http.StatusBadRequest},
+		{ReasonBody, http.StatusRequestEntityTooLarge},
+		{ReasonForbidden, http.StatusNotFound},
+		{ReasonHTTPVersion, http.StatusNotImplemented},
+		{ReasonHTTPVersion, http.StatusHTTPVersionNotSupported},
+	} {
+		p := makeProblem(k.reason, k.status)
+		all[k] = &p
 	}
-	for r, v := range verdicts {
-		if v.status != 0 {
-			add(r.public(), v.status)
-		}
-	}
-	add(ReasonHost, http.StatusMisdirectedRequest)
-	add(ReasonVersion, http.StatusBadRequest)
-	add(ReasonBody, http.StatusRequestEntityTooLarge)
-	add(ReasonHTTPVersion, http.StatusNotImplemented)
-	add(ReasonHTTPVersion, http.StatusHTTPVersionNotSupported)
 	return all
+}
+
+func problemOf(r Reason, status int) *problem {
+	if p := problems[problemKey{r, status}]; p != nil {
+		return p
+	}
+	p := makeProblem(r, status)
+	return &p
 }
 
 func makeProblem(r Reason, status int) problem {
@@ -93,21 +100,28 @@ func (a *attempt) explain(err error) {
 
 // answer is refuse(): status, headers and body, nothing that the peer sent.
 func (a *attempt) answer(rejection *Rejection) {
-	a.settleStatus(rejection.Reason)
+	ruling := rejection.Reason.ruling()
+	a.settleStatus(ruling)
 	h := a.strictHeaders()
 	h[headerContentType] = valuesProblem
 	h[headerConnection] = valuesClose
-	a.statusHeaders(h, rejection)
-	// Errors mean a writer without deadlines: net/http's own timeouts hold then.
-	_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(bodyDeadline))
+	a.statusHeaders(h, rejection, ruling)
+	if mayHoldBody(a.r) {
+		// Errors mean a writer without deadlines: net/http's own timeouts hold then.
+		_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(bodyDeadline))
+	}
 	a.w.WriteHeader(a.status)
-	a.writeProblem(rejection.Reason.public(), a.status)
+	a.writeProblem(ruling)
 }
 
+// mayHoldBody reports whether net/http may wait for a body: middleware that has
+// put its own in place of none counts too.
+func mayHoldBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
+
 // settleStatus keeps the status of a check that has its own.
-func (a *attempt) settleStatus(r Reason) {
+func (a *attempt) settleStatus(ruling *ruling) {
 	if a.status == 0 {
-		a.status = r.Status()
+		a.status = ruling.status
 	}
 }
 
@@ -118,7 +132,9 @@ func (a *attempt) strictHeaders() http.Header {
 	}
 	h := a.w.Header()
 	dropForeign(h)
-	fillHeader(h, headerHSTS, a.hsts())
+	if hsts := a.hsts(); hsts != nil {
+		h[headerHSTS] = hsts
+	}
 	h[headerCSP] = valuesStrictCSP
 	h[headerFrame] = valuesDeny
 	h[headerSniff] = valuesNoSniff
@@ -128,7 +144,7 @@ func (a *attempt) strictHeaders() http.Header {
 }
 
 // statusHeaders adds what the status or reason asks for.
-func (a *attempt) statusHeaders(h http.Header, rejection *Rejection) {
+func (a *attempt) statusHeaders(h http.Header, rejection *Rejection, ruling *ruling) {
 	switch {
 	case a.status == http.StatusMethodNotAllowed:
 		h[headerAllow] = valuesGet
@@ -144,20 +160,19 @@ func (a *attempt) statusHeaders(h http.Header, rejection *Rejection) {
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable, rejection.Reason == ReasonBanned:
 		h[headerRetryAfter] = retryAfter(rejection.RetryAfter, a.retryAfter)
 	default:
-		if text := a.policy.challengeOf(rejection.Reason); text != nil {
+		if text := a.policy.challenges[ruling.place]; text != nil {
 			h[headerAuthenticate] = text
 		}
 	}
 }
 
-// challengeOf gives the prepared challenge of a reason.
-func (p *policy) challengeOf(r Reason) []string { return p.challenges[r.public()] }
-
-func makeChallenges(p *policy) map[Reason][]string {
-	all := map[Reason][]string{}
-	for _, r := range []Reason{ReasonTokenMissing, ReasonCredential, ReasonTokenInvalid, ReasonAuthLevel, ReasonScope} {
-		if text := challenge(r, p); text != "" {
-			all[r] = []string{text}
+// makeChallenges prepares a challenge for each reason that has one, at the
+// places of rulings.
+func makeChallenges(p *policy) [][]string {
+	all := make([][]string, len(rulings))
+	for _, ruling := range rulings {
+		if text := challenge(ruling.public, p); text != "" {
+			all[ruling.place] = []string{text}
 		}
 	}
 	return all
@@ -190,10 +205,10 @@ func makeRetryValues() (all [61][]string) {
 	return all
 }
 
-func (a *attempt) writeProblem(r Reason, status int) {
-	p, ok := problems[problemKey{r, status}]
-	if !ok {
-		p = makeProblem(r, status)
+func (a *attempt) writeProblem(ruling *ruling) {
+	p := &ruling.problem
+	if a.status != ruling.status {
+		p = problemOf(ruling.public, a.status)
 	}
 	body := append(a.body[:0], p.before...)
 	body = a.id.appendTo(body)
@@ -218,8 +233,9 @@ func dropForeign(h http.Header) {
 
 // report counts and emits the one event of a refused handshake.
 func (a *attempt) report(r Reason) {
-	a.audit.count(EventRefused, r)
-	if !a.audit.wanted(r.level(), a.policy.hooks) {
+	ruling := r.ruling()
+	a.audit.counts.refused.add(ruling)
+	if !a.audit.wanted(ruling.level, a.policy.hooks) {
 		return
 	}
 	e := a.event(EventRefused)

@@ -96,7 +96,7 @@ type policy struct {
 	recheck       *recheckRule
 	custom        []customCheck
 	needsToken    []string
-	challenges    map[Reason][]string
+	challenges    [][]string
 
 	rates         []rateRule
 	failures      []failureRule
