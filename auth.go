@@ -211,10 +211,10 @@ func (d *draft) finishAuth() {
 // checkCredential refuses what is no credential by its form, and several at
 // once (RFC 6750 section 2).
 func (a *attempt) checkCredential() error {
-	if a.creds.fault == "" {
-		return nil
+	if fault := a.creds.judge(); fault != "" {
+		return a.refuse(ReasonCredential, fault, "one credential")
 	}
-	return a.refuse(ReasonCredential, a.creds.fault, "one credential")
+	return nil
 }
 
 // checkToken asks the verifier, or for a ticket the store.

@@ -13,6 +13,7 @@ type credentials struct {
 	text     string // the one that decides
 	ticket   bool   // it is a ticket, and not for the verifier
 	marker   string // the marker before it, when it is a subprotocol
+	bearer   bool   // it is from Authorization, and its bytes are still to be judged
 	fault    string // why it is none by its form; never the text itself
 }
 
@@ -66,11 +67,22 @@ func (c *credentials) readBearer(lines []string) {
 		return
 	}
 	c.explicit++
-	if len(rest) < 2 || rest[0] != ' ' || !isToken68(rest[1:]) {
-		c.fault = "Authorization: Bearer without one token"
+	if len(rest) < 2 || rest[0] != ' ' {
+		c.fault = bearerFault
 		return
 	}
-	c.text = rest[1:]
+	c.text, c.bearer = rest[1:], true
+}
+
+const bearerFault = "Authorization: Bearer without one token"
+
+// judge finds what is wrong with the credential by its form. A token is a
+// kilobyte long: it is not looked through for who is refused before its turn.
+func (c *credentials) judge() (fault string) {
+	if c.fault == "" && c.bearer && !isToken68(c.text) {
+		c.fault = bearerFault
+	}
+	return c.fault
 }
 
 // readSubprotocol takes marker and token out of the offered names.
@@ -202,10 +214,11 @@ func (c *credentials) elsewhere(a *attempt) string {
 	return "none"
 }
 
-// challenge is the WWW-Authenticate value of a refusal (RFC 6750 section 3).
+// challenge is the WWW-Authenticate value of a refusal with this public reason
+// (RFC 6750 section 3).
 func challenge(r Reason, p *policy) string {
 	const realm = `Bearer realm="ws"`
-	switch r.public() {
+	switch r {
 	case ReasonTokenMissing:
 		return realm
 	case ReasonCredential:
