@@ -58,11 +58,11 @@ type attempt struct {
 
 	id       eventID
 	started  time.Time
-	peer     netip.Addr // who is at the other end of the connection
-	client   netip.Addr // whom trusted proxies name, else the peer
-	host     origin.Host
-	secure   bool // TLS here, or at a trusted proxy
-	local    bool // AllowLocalhost applies
+	peer     netip.Addr  // who is at the other end of the connection
+	client   netip.Addr  // whom trusted proxies name, else the peer
+	host     origin.Host // without a name when it is malformed
+	secure   bool        // TLS here, or at a trusted proxy
+	local    bool        // AllowLocalhost applies
 	nonce    [16]byte
 	offered  []string // subprotocols without a credential among them
 	chosen   string   // the subprotocol of AllowSubprotocols
@@ -78,7 +78,7 @@ type attempt struct {
 	custom   []customKey    // likewise
 	keys     []string       // what the rules by function count by, in their order
 	public   *Handshake     // for functions of the application
-	address  addressKeys
+	address  addressKeys    // made when they are asked for
 
 	late         bool // the token may come later
 	decidedHere  bool // something of it, while the shared store was away
@@ -123,7 +123,7 @@ func (a *attempt) bounded(ctx context.Context, limit time.Duration, n *calls, fn
 // finding is what the operator is told of a refusal.
 type finding struct {
 	seen, wanted string
-	say          func(*attempt) (seen, wanted string) // in their place, asked when somebody listens
+	say          func(*attempt) (seen, wanted string) // in their place, asked when somebody listens; it may add a hint
 	err          error
 }
 

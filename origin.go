@@ -198,10 +198,10 @@ func (a *attempt) checkOrigin() error {
 	if a.originTrust != originRefused {
 		return nil
 	}
-	if a.isOwnOrigin(value) {
-		a.hint = hintOriginIsHost
-	}
 	return a.refuseSaying(ReasonOrigin, func(a *attempt) (seen, wanted string) {
+		if a.isOwnOrigin(first(a.r.Header[headerOrigin])) {
+			a.hint = hintOriginIsHost
+		}
 		return seenOrigin(a), a.policy.originsWanted()
 	})
 }

@@ -2,6 +2,8 @@ package wssecure
 
 import (
 	"context"
+	cryptorand "crypto/rand"
+	"encoding/hex"
 	"iter"
 	"math/rand/v2"
 	"net/netip"
@@ -130,12 +132,19 @@ func IdentityFrom(ctx context.Context) (*Identity, bool) {
 	return s.Identity(), true
 }
 
+// newSessionID draws what nobody can guess: whoever knows it names the session
+// to RenewHandler.
+func newSessionID() string {
+	var id [16]byte
+	cryptorand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
 // openSession makes the session of an attempt and registers it, before its
 // leases and marks are asked for.
 func (a *attempt) openSession() {
-	id := newEventID()
 	s := &Session{
-		core: a.core, policy: a.policy, id: id.String(), conn: a.nextConn.Add(1),
+		core: a.core, policy: a.policy, id: newSessionID(), conn: a.nextConn.Add(1),
 		client: a.client, origin: a.originTrust,
 	}
 	s.from.started = a.started // what comes with the feed asks for it
