@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/wssecure/wssecure/internal/clientip"
+	"github.com/wssecure/wssecure/internal/origin"
 	"github.com/wssecure/wssecure/store"
 )
 
@@ -62,8 +63,18 @@ func keysOfAddress(a netip.Addr) addressKeys {
 	return k
 }
 
-// locate finds out who speaks, before any check.
+// addresses are the client's keys, made on demand: whoever is refused for its
+// shape or its Origin is not counted by them.
+func (a *attempt) addresses() *addressKeys {
+	if a.address.narrow.Kind == 0 {
+		a.address = keysOfAddress(a.client)
+	}
+	return &a.address
+}
+
+// locate finds out who speaks and to which name, before any check.
 func (a *attempt) locate() bool {
+	a.host, _ = origin.ParseHost(a.r.Host)
 	peer, ok := clientip.Peer(a.r.RemoteAddr)
 	if !ok {
 		return false
@@ -71,7 +82,6 @@ func (a *attempt) locate() bool {
 	a.peer = peer
 	a.client = a.proxies.Client(peer, a.r.Header)
 	a.secure = a.r.TLS != nil || a.proxies.Secure(peer, a.r.Header)
-	a.address = keysOfAddress(a.client)
 	a.local = a.isLocalhost()
 	a.hintForwarder()
 	return true

@@ -200,7 +200,7 @@ func (a *attempt) fillKeys(b *admission) {
 		}
 		return // rules by function are asked with the token
 	case !exempt:
-		b.admit(lease(a.address.narrow, p.addressCap.bucket, p.addressCap.n))
+		b.admit(lease(a.addresses().narrow, p.addressCap.bucket, p.addressCap.n))
 	}
 	a.fillCustom(b, lease)
 }
@@ -227,9 +227,9 @@ func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key,
 	if !a.charged {
 		return // there is nothing to give back
 	}
-	b.admit(store.Admit{Key: a.address.narrow, Bucket: p.addressRate.bucket, Rate: store.Rate(p.addressRate.rate), N: -1})
-	if a.address.wide.Prefix.IsValid() {
-		b.admit(store.Admit{Key: a.address.wide, Bucket: p.addressRate.bucket, Rate: p.wideRate, N: -1})
+	b.admit(store.Admit{Key: a.addresses().narrow, Bucket: p.addressRate.bucket, Rate: store.Rate(p.addressRate.rate), N: -1})
+	if a.addresses().wide.Prefix.IsValid() {
+		b.admit(store.Admit{Key: a.addresses().wide, Bucket: p.addressRate.bucket, Rate: p.wideRate, N: -1})
 	}
 }
 

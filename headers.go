@@ -164,7 +164,8 @@ func (p *policy) answerHeaders(h http.Header, secure bool, host string, pages bo
 	for _, e := range p.extra {
 		fillHeader(h, e.name, e.values)
 	}
-	fillHeader(h, headerHSTS, p.hstsFor(host, secure))
+	asked, _ := origin.ParseHost(host)
+	fillHeader(h, headerHSTS, p.hstsFor(asked, secure))
 	fillHeader(h, headerFrame, p.answerFrame(h[headerCSP]))
 	if len(h[headerCSP]) == 0 {
 		h[headerCSP] = p.answerCSP(host, secure, pages)
@@ -225,18 +226,16 @@ func authority(o *origin.Origin) string {
 }
 
 // hstsFor is HSTS where browsers would honour it for the host, and should: over
-// TLS, never for an IP address or on a developer's own machine.
-func (p *policy) hstsFor(host string, secure bool) []string {
-	if !secure {
-		return nil
-	}
-	if h, err := origin.ParseHost(host); err != nil || origin.IsLocalOrIP(h.Name) {
+// TLS, never for an IP address or on a developer's own machine. A malformed host
+// has no name.
+func (p *policy) hstsFor(host origin.Host, secure bool) []string {
+	if !secure || host.Name == "" || origin.IsLocalOrIP(host.Name) {
 		return nil
 	}
 	return p.hsts
 }
 
-func (a *attempt) hsts() []string { return a.policy.hstsFor(a.r.Host, a.secure) }
+func (a *attempt) hsts() []string { return a.policy.hstsFor(a.host, a.secure) }
 
 func hstsFault(value string) string {
 	if !isFieldText(value) {

@@ -41,11 +41,10 @@ func SetPublicURL(url string) Option {
 
 // checkHost refuses a Host that is malformed or not served (RFC 9110 section 7.2).
 func (a *attempt) checkHost() error {
-	host, err := origin.ParseHost(a.r.Host)
-	if err != nil {
+	host := a.host
+	if host.Name == "" {
 		return a.refuse(ReasonHost, a.r.Host, "a host name or address, with a port or without")
 	}
-	a.host = host
 	if a.local {
 		return nil
 	}

@@ -92,7 +92,7 @@ func (a *attempt) awaitToken(s *Session) {
 // own, so that they and anonymous sessions take no place from each other. No
 // ByFunc has an empty name.
 func (a *attempt) lateKey() store.Key {
-	return store.Custom("", a.address.narrow.Prefix.String())
+	return store.Custom("", a.addresses().narrow.Prefix.String())
 }
 
 // startLateness begins the time that the token has. s.mu is held.

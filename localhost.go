@@ -35,6 +35,5 @@ func (a *attempt) isLocalhost() bool {
 	if err != nil || !origin.IsLoopbackHost(o.Host) {
 		return false
 	}
-	host, err := origin.ParseHost(a.r.Host)
-	return err == nil && origin.IsLoopbackHost(host.Name)
+	return origin.IsLoopbackHost(a.host.Name)
 }

@@ -279,12 +279,12 @@ func (a *attempt) checkRate() error {
 	if a.trusted.Contains(a.client) {
 		return nil
 	}
-	rule := &a.policy.addressRate
+	rule, keys := &a.policy.addressRate, a.addresses()
 	adm := newAdmission()
 	defer adm.free()
-	adm.admit(store.Admit{Key: a.address.narrow, Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
-	if a.address.wide.Prefix.IsValid() {
-		adm.admit(store.Admit{Key: a.address.wide, Bucket: rule.bucket, Rate: a.policy.wideRate, N: 1})
+	adm.admit(store.Admit{Key: keys.narrow, Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
+	if keys.wide.Prefix.IsValid() {
+		adm.admit(store.Admit{Key: keys.wide, Bucket: rule.bucket, Rate: a.policy.wideRate, N: 1})
 	}
 	if a.showsTicket() {
 		adm.redeem(store.Redeem{Ticket: a.creds.text, Keep: true})

@@ -41,7 +41,12 @@ func Remote(remote net.Addr) (netip.Addr, bool) {
 }
 
 // canonical gives an address the one form that is compared and counted.
-func canonical(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+func canonical(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return a
+	}
+	return a.Unmap().WithZone("")
+}
 
 // nat64 is the well-known prefix of RFC 6052: the whole of IPv4, one /96. By
 // its /64 every IPv4 client behind every translator would share one key.
@@ -75,7 +80,7 @@ func Wide(a netip.Addr) (netip.Prefix, bool) {
 // inner is the IPv4 address inside an IPv6 one, where there is one.
 func inner(a netip.Addr) netip.Addr {
 	a = canonical(a)
-	if nat64.Contains(a) {
+	if a.Is6() && nat64.Contains(a) {
 		b := a.As16()
 		return netip.AddrFrom4([4]byte(b[12:]))
 	}
