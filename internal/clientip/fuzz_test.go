@@ -160,3 +160,26 @@ func FuzzForwarded(f *testing.F) {
 		}
 	})
 }
+
+// Peer has a quick way for what most peers have; it must read as netip does.
+func FuzzPeer(f *testing.F) {
+	for _, s := range []string{
+		"192.0.2.1:50123", "0.0.0.0:0", "255.255.255.255:65535", "256.0.0.1:1", "260.0.0.1:1", "999.0.0.1:1", "192.0.2.1:65536", "192.0.2.1:00080",
+		"192.0.2.1:000080", "192.0.2.1:", "192.0.2.1:+1", "192.0.2.01:1", "192.0.2.00:1", "192.0.2:1", "192.0.2.1.1:1", ".0.2.1:1", "192..2.1:1",
+		"192.0.2.1", "192.0.2.1:1:1", "[192.0.2.1]:1", "[::ffff:192.0.2.1]:1", "[2001:db8::1]:1", "1.2.3.4 :1", "1.2.3.4:1 ", ":1", "",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var want netip.Addr
+		if ap, err := netip.ParseAddrPort(s); err == nil {
+			want = ap.Addr()
+		} else if a, err := netip.ParseAddr(s); err == nil {
+			want = a
+		}
+		want = want.Unmap().WithZone("")
+		if got, ok := clientip.Peer(s); got != want || ok != want.IsValid() {
+			t.Fatalf("Peer(%q) = %v, %t; netip reads %v", s, got, ok, want)
+		}
+	})
+}
