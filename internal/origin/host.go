@@ -92,12 +92,14 @@ func parseName(s string) (string, error) {
 	if s == "" || len(s) > maxName {
 		return "", errHost
 	}
-	start, label := 0, ""
+	start, label, capitals := 0, "", false
 	for i := 0; i <= len(s); i++ {
 		if i < len(s) && s[i] != '.' {
-			if !isNameByte(s[i]) {
+			class := nameBytes[s[i]]
+			if class == 0 {
 				return "", errHost
 			}
+			capitals = capitals || class == capital
 			continue
 		}
 		if i == start && i == len(s) && i > 0 {
@@ -114,7 +116,10 @@ func parseName(s string) (string, error) {
 	if isNumber(label) && !isDottedQuad(s) {
 		return "", errNumber
 	}
-	return lower(s), nil
+	if capitals {
+		s = strings.ToLower(s)
+	}
+	return s, nil
 }
 
 // isNumber says whether the last label of a name makes the whole an IPv4
@@ -202,6 +207,25 @@ func lower(s string) string {
 	return s
 }
 
-func isNameByte(c byte) bool { return isLetter(c) || isDigit(c) || c == '-' || c == '_' }
+// nameBytes says what may stand in a label. As a table: every handshake's Host and
+// Origin go through it.
+var nameBytes = func() (table [256]uint8) {
+	for c := range table {
+		switch b := byte(c); {
+		case 'A' <= b && b <= 'Z':
+			table[c] = capital
+		case isLetter(b), isDigit(b), b == '-', b == '_':
+			table[c] = plain
+		}
+	}
+	return table
+}()
+
+const (
+	plain   = 1 + iota
+	capital // to be folded
+)
+
+func isNameByte(c byte) bool { return nameBytes[c] != 0 }
 func isLetter(c byte) bool   { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 func isDigit(c byte) bool    { return '0' <= c && c <= '9' }

@@ -20,6 +20,7 @@ const (
 // List is an immutable set of origins, each exact or with a star for the first
 // label. A nil List matches nothing.
 type List struct {
+	texts map[string]struct{} // of exact, as browsers write them
 	exact map[Origin]struct{}
 	stars map[Origin]struct{} // Host without "*."
 	depth int                 // labels of the longest starred name
@@ -33,7 +34,7 @@ func NewList(patterns ...string) (*List, []error) {
 	if len(patterns) == 0 {
 		return nil, []error{fault("the list is empty; name an origin, or leave the option out for same-origin")}
 	}
-	l := &List{exact: make(map[Origin]struct{}), stars: make(map[Origin]struct{})}
+	l := &List{texts: make(map[string]struct{}), exact: make(map[Origin]struct{}), stars: make(map[Origin]struct{})}
 	first := make(map[string]string, len(patterns)) // canonical -> as given
 	var faults []error
 	for _, p := range patterns {
@@ -49,6 +50,7 @@ func NewList(patterns ...string) (*List, []error) {
 		first[canonical(o, star)] = p
 		if !star {
 			l.exact[o] = struct{}{}
+			l.texts[o.String()] = struct{}{}
 			continue
 		}
 		l.stars[o] = struct{}{}
@@ -63,6 +65,12 @@ func NewList(patterns ...string) (*List, []error) {
 // Match parses an Origin header and looks it up. Malformed text and "null" are
 // None. An exact match allocates nothing.
 func (l *List) Match(s string) Verdict {
+	if l == nil {
+		return None
+	}
+	if _, ok := l.texts[s]; ok {
+		return Exact // what parses to a listed origin, without parsing it
+	}
 	o, err := Parse(s)
 	if err != nil {
 		return None
