@@ -28,6 +28,7 @@ func (c *credentials) name() string {
 // subprotocols that are no credential.
 func (c *credentials) read(a *attempt, names []string) {
 	a.offered = names
+	ambient := false
 	for i := range a.policy.sources {
 		switch s := &a.policy.sources[i]; s.kind {
 		case sourceBearer:
@@ -36,12 +37,14 @@ func (c *credentials) read(a *attempt, names []string) {
 			a.offered = c.readSubprotocol(s, a.offered)
 		case sourceTicket:
 			c.readTicket(queryValues(a.r.URL.RawQuery, s.name))
+		default:
+			ambient = true
 		}
 	}
 	if c.explicit > 1 && c.fault == "" {
 		c.fault = "two explicit credentials"
 	}
-	if c.explicit > 0 {
+	if c.explicit > 0 || !ambient {
 		return
 	}
 	if c.readAmbient(a, sourceHeader, sourceQuery) {
@@ -173,12 +176,12 @@ func isParameter(escaped, name string) bool {
 
 // isCookie reads blanks before the equals sign as net/http does: the handler
 // behind would find a cookie there that the guard has not judged.
-func isCookie(key, name string) bool { return strings.Trim(key, " \t") == name }
+func isCookie(key, name string) bool { return trimBoth(key) == name }
 
 func cookieValues(lines []string, name string) (values []string) {
 	for _, line := range lines {
 		for pair := range strings.SplitSeq(line, ";") {
-			if key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "="); ok && isCookie(key, name) {
+			if key, value, ok := strings.Cut(trimBoth(pair), "="); ok && isCookie(key, name) {
 				values = append(values, strings.Trim(value, `"`))
 			}
 		}

@@ -92,7 +92,7 @@ func stripCookie(h http.Header, name string) {
 	var kept []string
 	for _, line := range h[headerCookie] {
 		for pair := range strings.SplitSeq(line, ";") {
-			pair = strings.Trim(pair, " \t")
+			pair = trimBoth(pair)
 			if key, _, _ := strings.Cut(pair, "="); !isCookie(key, name) && pair != "" {
 				kept = append(kept, pair)
 			}

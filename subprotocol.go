@@ -86,7 +86,7 @@ func parseSubprotocols(lines []string, most int) (names []string, fault string) 
 	}
 	for _, line := range lines {
 		for element := range strings.SplitSeq(line, ",") {
-			name := strings.Trim(element, " \t")
+			name := trimBoth(element)
 			if !isToken(name) {
 				return nil, fmt.Sprintf("name %d is no token", len(names)+1)
 			}

@@ -18,13 +18,9 @@ func isToken(s string) bool {
 	return true
 }
 
-func isTokenByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	}
-	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
+func isTokenByte(c byte) bool { return tokenBytes[c] }
+
+var tokenBytes = bytesOf("!#$%&'*+-.^_`|~" + alphanumeric)
 
 // isToken68 is the b64token of RFC 6750 section 2.1.
 func isToken68(s string) bool {
@@ -48,13 +44,18 @@ func isUnreserved(s string) bool {
 
 func isUnreservedByte(c byte) bool { return unreserved[c] }
 
-// unreserved of RFC 3986 section 2.3, as a table: tokens are a kilobyte long.
-var unreserved = func() (table [256]bool) {
-	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~") {
+// unreserved of RFC 3986 section 2.3.
+var unreserved = bytesOf("-._~" + alphanumeric)
+
+const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+// bytesOf is an alphabet as a table: tokens are a kilobyte long.
+func bytesOf(alphabet string) (table [256]bool) {
+	for _, c := range []byte(alphabet) {
 		table[c] = true
 	}
 	return table
-}()
+}
 
 func isVisible(s string) bool {
 	for i := 0; i < len(s); i++ {
@@ -68,11 +69,9 @@ func isVisible(s string) bool {
 // hasToken reports whether a list header names token, ASCII case ignored.
 func hasToken(lines []string, token string) bool {
 	for _, line := range lines {
-		if equalFold(line, token) {
-			return true
-		}
-		for element := range strings.SplitSeq(line, ",") {
-			if equalFold(strings.Trim(element, " \t"), token) {
+		for rest, more := line, true; more; {
+			var element string
+			if element, rest, more = strings.Cut(rest, ","); equalFold(trimBoth(element), token) {
 				return true
 			}
 		}
@@ -228,4 +227,19 @@ func cutQuoted(s string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-func trimBlanks(s string) string { return strings.TrimLeft(s, " \t") }
+func trimBlanks(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+func trimBoth(s string) string {
+	s = trimBlanks(s)
+	for s != "" && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
