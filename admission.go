@@ -45,8 +45,13 @@ func (b *admission) free() {
 		return
 	}
 	clear(b.admits[:b.n])
-	b.n, b.claim, b.claims = 0, store.Claim{}, false
-	b.ticket, b.redeems, b.skipped = store.Redeem{}, false, false
+	if b.claims {
+		b.claim = store.Claim{}
+	}
+	if b.redeems {
+		b.ticket = store.Redeem{}
+	}
+	b.n, b.claims, b.redeems, b.skipped = 0, false, false, false
 	admissions.Put(b)
 }
 

@@ -107,7 +107,7 @@ func alsoBanned(t Target) (key store.Key, ok bool) {
 // often. A page that the operator has not named can have its visitor's browser
 // send anything, so its handshakes never count.
 func (a *attempt) countFailure(r Reason) {
-	if r.ruling().fails != failYes || a.forgedAgain {
+	if a.ruling(r).fails != failYes || a.forgedAgain {
 		return
 	}
 	if lines := a.r.Header[headerOrigin]; a.originTrust == originAbsent && len(lines) > 0 {

@@ -80,7 +80,7 @@ func (a *attempt) closeInstead(r Reason) bool {
 	if !a.policy.browserRefusals {
 		return false
 	}
-	a.settleStatus(r.ruling())
+	a.settleStatus(a.ruling(r))
 	code := a.farewellCode(r)
 	if code == 0 {
 		return false

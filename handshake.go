@@ -95,7 +95,9 @@ type attempt struct {
 	check       string // the check that runs or refused
 	finding     finding
 	refusal     Rejection // what refuse returns: a flood of refusals makes no garbage
-	status      int       // in place of the reason's own
+	refusedFor  Reason
+	ruled       *ruling // the one of refusedFor
+	status      int     // in place of the reason's own
 	hint        string
 	forgedAgain bool // this very token failed within the last minute
 }

@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"encoding/hex"
 	"math"
 	"net/http"
 	"strconv"
@@ -71,7 +72,7 @@ func makeProblem(r Reason, status int) problem {
 // answer and reports it, exactly once.
 func (a *attempt) reject(err error) {
 	rejection := asRejection(err, ReasonUnavailable)
-	if rejection.Reason.Status() == 0 {
+	if a.ruling(rejection.Reason).status == 0 {
 		// A reason that only sessions know is a mistake of the check's author.
 		rejection = &Rejection{Reason: ReasonInternal, Err: rejection}
 	}
@@ -91,6 +92,14 @@ func (a *attempt) reject(err error) {
 	}
 }
 
+// ruling is r's. Several steps of a refusal ask for it, so it is kept.
+func (a *attempt) ruling(r Reason) *ruling {
+	if a.ruled == nil || a.refusedFor != r {
+		a.refusedFor, a.ruled = r, r.ruling()
+	}
+	return a.ruled
+}
+
 // explain keeps why for the operator, unless the check has already.
 func (a *attempt) explain(err error) {
 	if a.finding.err == nil {
@@ -100,7 +109,7 @@ func (a *attempt) explain(err error) {
 
 // answer is refuse(): status, headers and body, nothing that the peer sent.
 func (a *attempt) answer(rejection *Rejection) {
-	ruling := rejection.Reason.ruling()
+	ruling := a.ruling(rejection.Reason)
 	a.settleStatus(ruling)
 	h := a.strictHeaders()
 	h[headerContentType] = valuesProblem
@@ -211,7 +220,7 @@ func (a *attempt) writeProblem(ruling *ruling) {
 		p = problemOf(ruling.public, a.status)
 	}
 	body := append(a.body[:0], p.before...)
-	body = a.id.appendTo(body)
+	body = hex.AppendEncode(body, a.id[:])
 	body = append(body, p.after...)
 	// The peer may be gone; the event tells what was decided.
 	_, _ = a.w.Write(body)
@@ -233,7 +242,7 @@ func dropForeign(h http.Header) {
 
 // report counts and emits the one event of a refused handshake.
 func (a *attempt) report(r Reason) {
-	ruling := r.ruling()
+	ruling := a.ruling(r)
 	a.audit.counts.refused.add(ruling)
 	if !a.audit.wanted(ruling.level, a.policy.hooks) {
 		return
@@ -268,12 +277,4 @@ func (a *attempt) cutFlood(r Reason) {
 		return
 	}
 	conn.Close()
-}
-
-func (id eventID) appendTo(b []byte) []byte {
-	const digits = "0123456789abcdef"
-	for _, c := range id {
-		b = append(b, digits[c>>4], digits[c&15])
-	}
-	return b
 }
