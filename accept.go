@@ -252,6 +252,6 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 // panicked ends a session whose user code has panicked, and logs where.
 func (s *Session) panicked(p any) {
 	s.core.audit.line(alarm, "wssecure: user code panicked",
-		slog.String("session.id", s.id), panicAttr(p), slog.String("stack", string(debug.Stack())))
+		slog.String("session.id", s.ID()), panicAttr(p), slog.String("stack", string(debug.Stack())))
 	s.endWith(&Rejection{Reason: ReasonInternal, Err: fmt.Errorf("user code panicked: %v", p)}, ByApp, 1011)
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wssecure/wssecure/internal/registry"
 	"github.com/wssecure/wssecure/internal/token"
 	"github.com/wssecure/wssecure/store"
 )
@@ -44,6 +45,11 @@ type Identity struct {
 // identity.
 type identityKeys struct {
 	subject, token, oidc store.Key
+}
+
+// names are those under which the registry knows an identity.
+func (k *identityKeys) names() registry.Names {
+	return registry.Names{Subject: k.subject.ID, Token: k.token.ID, OIDCSession: k.oidc.ID}
 }
 
 // expired says whether id is past its Expiry and what its verifier grants beyond.

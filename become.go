@@ -4,8 +4,6 @@ import (
 	"errors"
 	"slices"
 	"time"
-
-	"github.com/wssecure/wssecure/internal/registry"
 )
 
 // This file changes who an open session is: the same person, with what a renewed
@@ -64,10 +62,7 @@ func (s *Session) become(old, next *Identity, limits *sessionLimits) bool {
 		s.setLimits(limits)
 	}
 	groups, s.rechecked = s.rechecked, groups
-	was, is := old.prepared(), next.prepared()
-	s.core.live.Move(s,
-		registry.Keys{Token: was.token.ID, OIDCSession: was.oidc.ID},
-		registry.Keys{Token: is.token.ID, OIDCSession: is.oidc.ID})
+	s.core.live.Move(&s.entry, old.prepared().names(), next.prepared().names())
 	s.mu.Unlock()
 	s.leaveRechecks(groups)
 	return true

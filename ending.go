@@ -202,7 +202,7 @@ func (s *Session) reportClosed() {
 	reason := s.cause.Load().rejection.Reason
 	s.core.audit.count(EventClosed, reason)
 	if verdicts[reason].fails == failYes && !s.cause.Load().again {
-		s.core.chargeFailure(s.policy, failureBy{client: s.client, origin: s.origin, identity: s.Identity(), custom: s.failKeys(), reason: reason})
+		s.core.chargeFailure(s.policy, failureBy{client: s.ClientIP(), origin: s.origin, identity: s.Identity(), custom: s.failKeys(), reason: reason})
 	}
 	if s.core.audit.wanted(reason.level(), s.policy.hooks) {
 		s.emitClosed()

@@ -177,11 +177,11 @@ func (a *attempt) event(kind EventKind) Event {
 func (s *Session) event(kind EventKind) Event {
 	f, asked := &s.from, s.asked
 	e := Event{
-		Kind: kind, Time: f.started.UTC(), ID: f.id.String(), SessionID: s.id, Local: f.local,
+		Kind: kind, Time: f.started.UTC(), ID: f.id.String(), SessionID: s.ID(), Local: f.local,
 		Origin:   quote.Cut(asked.origin, quote.Origin),
 		Host:     quote.Cut(asked.host, quote.Value),
 		Path:     strings.Clone(quote.Cut(asked.url.Path, quote.Value)),
-		ClientIP: s.client, PeerIP: f.peer, Hint: asked.hint,
+		ClientIP: s.ClientIP(), PeerIP: f.peer, Hint: asked.hint,
 	}
 	if asked.tls.version != 0 {
 		e.TLSVersion, e.TLSSuite, e.TLSCurve = asked.tls.names()

@@ -145,7 +145,7 @@ func (s *Session) presented() *Identity {
 func (c *core) credentials(yield func(store.Key, time.Time) bool) {
 	for s := range c.live.All() {
 		issued, _ := s.granted()
-		keys := []store.Key{store.Session(s.id), networkOf(s.client), store.Everyone()}
+		keys := []store.Key{store.Session(s.ID()), networkOf(s.ClientIP()), store.Everyone()}
 		if id := s.presented(); id != nil {
 			own := id.prepared()
 			keys = append(keys, own.subject, own.token, own.oidc)

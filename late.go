@@ -211,10 +211,9 @@ func (a *attempt) admitLate(l *lateness) error {
 	if err := a.askKeys(); err != nil {
 		return err
 	}
-	s, keys := a.session, a.identity.prepared()
+	s, names := a.session, a.identity.prepared().names()
 	l.identity.Store(a.identity)
-	found := registry.Keys{Subject: keys.subject.ID, Token: keys.token.ID, OIDCSession: keys.oidc.ID}
-	s.core.live.Move(s, registry.Keys{}, found)
+	s.core.live.Move(&s.entry, registry.Names{}, names)
 
 	b := newAdmission()
 	defer b.free()
@@ -222,7 +221,7 @@ func (a *attempt) admitLate(l *lateness) error {
 	err := a.win(l, b)
 	if err != nil {
 		a.undoAdmission(b)
-		s.core.live.Move(s, found, registry.Keys{})
+		s.core.live.Move(&s.entry, names, registry.Names{})
 		l.identity.Store(nil)
 	}
 	return err

@@ -27,7 +27,7 @@ type markQuestion struct {
 // questions are those of a handshake, and that of the session itself.
 func (h holding) questions() []markQuestion {
 	keys, issued := h.id.prepared(), h.id.IssuedAt
-	all := []markQuestion{{keys.subject, issued}, {store.Session(h.session.id), issued}}
+	all := []markQuestion{{keys.subject, issued}, {store.Session(h.session.ID()), issued}}
 	if keys.token.ID != "" {
 		all = append(all, markQuestion{keys.token, issued})
 	}
@@ -35,7 +35,7 @@ func (h holding) questions() []markQuestion {
 		all = append(all, markQuestion{keys.oidc, issued})
 	}
 	if h.session.policy.verifier != nil { // a certificate has no time of issue that such a mark could name
-		all = append(all, markQuestion{store.Everyone(), issued}, markQuestion{networkOf(h.session.client), issued})
+		all = append(all, markQuestion{store.Everyone(), issued}, markQuestion{networkOf(h.session.ClientIP()), issued})
 	}
 	return all
 }
@@ -50,7 +50,7 @@ func (c *core) standing(ctx context.Context, held ...holding) ([]store.Refusal, 
 	said := make([]store.Refusal, len(held))
 	for i, h := range held {
 		for _, q := range h.questions() {
-			if refused := answers[q]; outranks(refused, said[i]) && !c.spares(h.session.client, q.key, refused) {
+			if refused := answers[q]; outranks(refused, said[i]) && !c.spares(h.session.ClientIP(), q.key, refused) {
 				said[i] = refused
 			}
 		}

@@ -146,7 +146,7 @@ func (s *Session) renewalWait() time.Duration {
 // refuses only a forged one is a failure.
 func (s *Session) verify(ctx context.Context, text string) (*attempt, error) {
 	a := &attempt{
-		core: s.core, policy: s.policy, client: s.client, originTrust: s.origin, session: s,
+		core: s.core, policy: s.policy, client: s.ClientIP(), originTrust: s.origin, session: s,
 		started: time.Now(), check: "token", creds: credentials{text: text},
 	}
 	a.r = (&http.Request{Method: http.MethodGet, URL: &url.URL{}}).WithContext(ctx)
@@ -156,7 +156,7 @@ func (s *Session) verify(ctx context.Context, text string) (*attempt, error) {
 	}
 	rejection := a.rejectionOf(err)
 	if rejection.Reason == ReasonTokenForged && !a.forgedAgain {
-		s.core.chargeFailure(s.policy, failureBy{client: s.client, origin: s.origin, identity: s.Identity(), reason: rejection.Reason})
+		s.core.chargeFailure(s.policy, failureBy{client: s.ClientIP(), origin: s.origin, identity: s.Identity(), reason: rejection.Reason})
 	}
 	return nil, rejection
 }
@@ -283,7 +283,7 @@ func (a *attempt) answerRenewal() error {
 	if err != nil {
 		return err
 	}
-	s, ok := a.live.ByID(form.Get("session"))
+	s, ok := a.sessionByID(form.Get("session"))
 	if !ok {
 		return a.refuseRenewal("no such session")
 	}

@@ -155,7 +155,7 @@ func (c *core) under(key store.Key) iter.Seq[*Session] {
 		return slices.Values(c.live.ByPrefix(key.Prefix))
 	case store.KeySession:
 		return func(yield func(*Session) bool) {
-			if s, ok := c.live.ByID(key.ID); ok {
+			if s, ok := c.sessionByID(key.ID); ok {
 				yield(s)
 			}
 		}

@@ -24,9 +24,8 @@ import (
 type Session struct {
 	core   *core
 	policy *policy
-	id     string
-	conn   uint64 // names its leases
-	client netip.Addr
+	conn   uint64                   // names its leases
+	entry  registry.Entry[*Session] // its id and the client's address, and where Revoke finds it
 
 	identity atomic.Pointer[Identity]
 	limits   atomic.Pointer[sessionLimits]
@@ -91,7 +90,7 @@ func (s *Session) info() (SessionInfo, bool) {
 	if !s.running.Load() || s.cause.Load() != nil {
 		return SessionInfo{}, false
 	}
-	info := SessionInfo{ID: s.id, ClientIP: s.client, Path: s.asked.url.Path, Opened: s.opened()}
+	info := SessionInfo{ID: s.ID(), ClientIP: s.ClientIP(), Path: s.asked.url.Path, Opened: s.opened()}
 	if id := s.Identity(); id != nil {
 		info.Issuer, info.Subject, info.Expiry = id.Issuer, id.Subject, id.Expiry
 	}
@@ -102,13 +101,32 @@ func (s *Session) info() (SessionInfo, bool) {
 }
 
 // ID names the session in events and for [SessionID]. It is random.
-func (s *Session) ID() string { return s.id }
+func (s *Session) ID() string { return eventID(s.entry.ID).String() }
+
+// newSessionID draws what nobody can guess: whoever knows it names the session to
+// RenewHandler.
+func newSessionID() (id registry.ID) {
+	cryptorand.Read(id[:]) // never fails
+	return id
+}
+
+// sessionByID finds a live session by what its ID says, in no other spelling.
+func (c *core) sessionByID(text string) (*Session, bool) {
+	var id registry.ID
+	if len(text) != hex.EncodedLen(len(id)) {
+		return nil, false
+	}
+	if _, err := hex.Decode(id[:], []byte(text)); err != nil || eventID(id).String() != text {
+		return nil, false
+	}
+	return c.live.ByID(id)
+}
 
 // Identity is who the session belongs to; nil for an anonymous one.
 func (s *Session) Identity() *Identity { return s.identity.Load() }
 
 // ClientIP is the client's address as the guard counts it.
-func (s *Session) ClientIP() netip.Addr { return s.client }
+func (s *Session) ClientIP() netip.Addr { return s.entry.Addr }
 
 // opened is when the 101 went out.
 func (s *Session) opened() time.Time { return s.from.started.Add(s.waited) }
@@ -132,36 +150,25 @@ func IdentityFrom(ctx context.Context) (*Identity, bool) {
 	return s.Identity(), true
 }
 
-// newSessionID draws what nobody can guess: whoever knows it names the session
-// to RenewHandler.
-func newSessionID() string {
-	var id [16]byte
-	cryptorand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
-}
-
 // openSession makes the session of an attempt and registers it, before its
 // leases and marks are asked for.
 func (a *attempt) openSession() {
-	s := &Session{
-		core: a.core, policy: a.policy, id: newSessionID(), conn: a.nextConn.Add(1),
-		client: a.client, origin: a.originTrust,
-	}
+	s := &Session{core: a.core, policy: a.policy, conn: a.nextConn.Add(1), origin: a.originTrust}
+	s.entry.Session, s.entry.ID, s.entry.Addr = s, newSessionID(), a.client
 	s.from.started = a.started // what comes with the feed asks for it
 	s.identity.Store(a.identity)
 	s.limits.Store(a.limits)
 	s.asked = a.policy.pages.share(a.asks())
-	found := registry.Keys{ID: s.id, Addr: a.client}
+	var names registry.Names
 	if a.identity != nil {
-		keys := a.identity.prepared()
-		found.Subject, found.Token, found.OIDCSession = keys.subject.ID, keys.token.ID, keys.oidc.ID
+		names = a.identity.prepared().names()
 	}
 	a.session = s
 	if a.late {
 		a.awaitToken(s)
 	}
 	a.sessions.enter() // until it is closed or given back
-	a.live.Add(s, found)
+	a.live.Add(&s.entry, names)
 }
 
 // hold keeps what the admission has won, to give it back at the end.
@@ -224,7 +231,7 @@ func (s *Session) unlist() []store.Release {
 	s.mu.Unlock()
 	s.leaveRechecks(groups)
 	if !again {
-		s.core.live.Remove(s)
+		s.core.live.Remove(&s.entry)
 	}
 	return leases
 }

@@ -1,109 +1,128 @@
 package registry
 
 import (
+	"encoding/binary"
 	"iter"
 	"sync"
 )
 
-// The indexes, and beside them the chains of the live sessions themselves.
+// The indexes; the first are those of names.
 const (
-	byID = iota
-	bySubject
+	bySubject = iota
 	byToken
 	byOIDCSession
 	byAddr
+	byID
 	indexes
-	asLive = indexes
+
+	names = byOIDCSession + 1
 )
 
-// node is one session with its place in every index. Chains run through the nodes: Go maps cost twice as much for five
-// indexes, keep the room of their largest day, and need a set for each key that sessions share.
+// place is an entry's place in a chain. Chains run through the entries: Go maps cost twice as much for five indexes, keep
+// the room of their largest day, and need a set for each key that sessions share.
 //
-// A link and its key are guarded by the lock of the shard they are in.
-type node[S comparable] struct {
-	s     S
-	keys  [indexes]string
-	links [indexes + 1]link[S]
+// back is the pointer that points here, which makes leaving a chain as cheap for one of a hundred thousand sessions
+// behind one address as for any other. It is nil outside of a chain. A place and its key are guarded by the lock of the
+// shard they are in.
+type place[S any] struct {
+	of   *Entry[S]
+	next *place[S]
+	back **place[S]
 }
 
-// link is a place in a chain. back is the pointer that points here, which makes leaving a chain as cheap for one of a
-// hundred thousand sessions behind one address as for any other. It is nil outside of a chain.
-type link[S comparable] struct {
-	next *node[S]
-	back **node[S]
+func (p *place[S]) isIn() bool { return p.back != nil }
+
+// named is the part of an entry that sessions without an identity do without. It is made under the lock of the live
+// shard, before the first of its places is in a chain.
+type named[S any] struct {
+	names  [names]string
+	places [names]place[S]
 }
 
-// shard is a part of a chained hash table: the nodes whose hash ends in its number. The bits above choose the bucket.
-type shard[S comparable] struct {
+func newNamed[S any](e *Entry[S]) *named[S] {
+	n := new(named[S])
+	for i := range n.places {
+		n.places[i].of = e
+	}
+	return n
+}
+
+func (n Names) flat() [names]string {
+	return [names]string{bySubject: n.Subject, byToken: n.Token, byOIDCSession: n.OIDCSession}
+}
+
+func (e *Entry[S]) name(index int) string {
+	if e.named == nil {
+		return ""
+	}
+	return e.named.names[index]
+}
+
+// at is the place of a name.
+func (e *Entry[S]) at(index int) *place[S] { return &e.named.places[index] }
+
+func (id ID) hash() uint64 { return binary.LittleEndian.Uint64(id[:]) }
+
+// shard is a part of a chained hash table: the places whose hash ends in its number. The bits above choose the bucket.
+type shard[S any] struct {
 	mu      sync.Mutex
-	buckets []*node[S]  // a power of two of them, or none
-	one     [1]*node[S] // the only bucket of a single node: one that comes and goes makes no garbage
+	buckets []*place[S]  // a power of two of them, or none
+	one     [1]*place[S] // the only bucket of a single place: one that comes and goes makes no garbage
 	n       int
 }
 
 const fewestBuckets = 8
 
-func (sh *shard[S]) bucket(h uint64) **node[S] {
+func (sh *shard[S]) bucket(h uint64) **place[S] {
 	return &sh.buckets[h/shards&uint64(len(sh.buckets)-1)]
 }
 
-func (sh *shard[S]) insert(n *node[S], h uint64, index int, hash func(*node[S]) uint64) {
+func (sh *shard[S]) insert(p *place[S], h uint64, hash hasher[S]) {
 	switch {
 	case sh.n == 0:
 		sh.buckets = sh.one[:]
 	case sh.n == len(sh.buckets):
-		sh.resize(max(fewestBuckets, 2*len(sh.buckets)), index, hash)
+		sh.resize(max(fewestBuckets, 2*len(sh.buckets)), hash)
 	}
-	sh.push(n, h, index)
+	sh.push(p, h)
 	sh.n++
 }
 
-func (sh *shard[S]) remove(n *node[S], index int, hash func(*node[S]) uint64) {
-	at := &n.links[index]
-	*at.back = at.next
-	if at.next != nil {
-		at.next.links[index].back = at.back
+func (sh *shard[S]) remove(p *place[S], hash hasher[S]) {
+	*p.back = p.next
+	if p.next != nil {
+		p.next.back = p.back
 	}
-	*at = link[S]{}
+	p.next, p.back = nil, nil
 	sh.n--
 	switch {
 	case sh.n == 0:
 		sh.buckets = nil
 	case len(sh.buckets) > fewestBuckets && sh.n < len(sh.buckets)/8:
-		sh.resize(len(sh.buckets)/4, index, hash)
+		sh.resize(len(sh.buckets)/4, hash)
 	}
 }
 
-// find gives the node of a live session.
-func (sh *shard[S]) find(h uint64, s S) *node[S] {
-	for n := range sh.chain(h, asLive) {
-		if n.s == s {
-			return n
-		}
-	}
-	return nil
-}
-
-// chain walks over the nodes that share a bucket.
-func (sh *shard[S]) chain(h uint64, index int) iter.Seq[*node[S]] {
-	return func(yield func(*node[S]) bool) {
+// chain walks over the entries that share a bucket.
+func (sh *shard[S]) chain(h uint64) iter.Seq[*Entry[S]] {
+	return func(yield func(*Entry[S]) bool) {
 		if sh.n == 0 {
 			return
 		}
-		for n := *sh.bucket(h); n != nil; n = n.links[index].next {
-			if !yield(n) {
+		for p := *sh.bucket(h); p != nil; p = p.next {
+			if !yield(p.of) {
 				return
 			}
 		}
 	}
 }
 
-// all walks over the nodes of the shard.
-func (sh *shard[S]) all(index int) iter.Seq[*node[S]] {
-	return func(yield func(*node[S]) bool) {
-		for _, n := range sh.buckets {
-			for ; n != nil; n = n.links[index].next {
-				if !yield(n) {
+// all walks over the entries of the shard.
+func (sh *shard[S]) all() iter.Seq[*Entry[S]] {
+	return func(yield func(*Entry[S]) bool) {
+		for _, p := range sh.buckets {
+			for ; p != nil; p = p.next {
+				if !yield(p.of) {
 					return
 				}
 			}
@@ -111,23 +130,23 @@ func (sh *shard[S]) all(index int) iter.Seq[*node[S]] {
 	}
 }
 
-func (sh *shard[S]) push(n *node[S], h uint64, index int) {
+func (sh *shard[S]) push(p *place[S], h uint64) {
 	head := sh.bucket(h)
-	n.links[index] = link[S]{next: *head, back: head}
+	p.next, p.back = *head, head
 	if *head != nil {
-		(*head).links[index].back = &n.links[index].next
+		(*head).back = &p.next
 	}
-	*head = n
+	*head = p
 }
 
-func (sh *shard[S]) resize(size, index int, hash func(*node[S]) uint64) {
+func (sh *shard[S]) resize(size int, hash hasher[S]) {
 	old := sh.buckets
-	sh.buckets = make([]*node[S], size)
-	for _, n := range old {
-		for n != nil {
-			next := n.links[index].next
-			sh.push(n, hash(n), index)
-			n = next
+	sh.buckets = make([]*place[S], size)
+	for _, p := range old {
+		for p != nil {
+			next := p.next
+			sh.push(p, hash.of(p.of))
+			p = next
 		}
 	}
 	sh.one[0] = nil
