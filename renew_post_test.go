@@ -143,6 +143,7 @@ func TestRenewHandlerRefuses(t *testing.T) {
 		"A-69 origin":           {nil, from("https://evil.net"), 403, wssecure.ReasonOrigin},
 		"A-69 fetch metadata":   {nil, header("Sec-Fetch-Mode", "no-cors"), 403, wssecure.ReasonOrigin},
 		"A-69 unknown session":  {nil, posting("session=" + strings.Repeat("0", 32)), 403, wssecure.ReasonForbidden},
+		"A-69 no id at all":     {nil, posting("session=" + strings.Repeat("0g", 600)), 403, wssecure.ReasonForbidden},
 		"A-69 an empty id":      {nil, posting("session="), 403, wssecure.ReasonForbidden},
 		"A-69 no form":          {nil, posting(""), 403, wssecure.ReasonForbidden},
 		"A-69 two ids":          {nil, posting("session=a&session=b"), 400, wssecure.ReasonBody},

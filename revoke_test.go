@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -31,6 +32,16 @@ func crew(t *testing.T, s *timed) map[string]*peer {
 	return peers
 }
 
+// idOf is the id of the one session of a subject.
+func idOf(s *timed, subject string) string {
+	for info := range s.guard.Sessions() {
+		if info.Subject == subject {
+			return info.ID
+		}
+	}
+	return ""
+}
+
 func TestRevokeEachTarget(t *testing.T) {
 	iss := func(s *timed) string { return s.issuer.URL }
 	all := []string{"alice1", "alice2", "bob"}
@@ -44,14 +55,10 @@ func TestRevokeEachTarget(t *testing.T) {
 		{"S-06 OIDCSession", func(s *timed) wssecure.Target { return wssecure.OIDCSession(iss(s), "login3") }, all[2:]},
 		{"S-06 Network", func(*timed) wssecure.Target { return wssecure.Network(netip.MustParsePrefix("198.51.100.0/24")) }, all},
 		{"S-06 Everyone", func(*timed) wssecure.Target { return wssecure.Everyone() }, all},
-		{"S-06 SessionID", func(s *timed) wssecure.Target {
-			for info := range s.guard.Sessions() {
-				if info.Subject == "bob" {
-					return wssecure.SessionID(info.ID)
-				}
-			}
-			return wssecure.Target{}
-		}, all[2:]},
+		{"S-06 SessionID", func(s *timed) wssecure.Target { return wssecure.SessionID(idOf(s, "bob")) }, all[2:]},
+		{"S-06 SessionID in capitals", func(s *timed) wssecure.Target { return wssecure.SessionID(strings.ToUpper(idOf(s, "bob"))) }, nil},
+		{"S-06 SessionID and more", func(s *timed) wssecure.Target { return wssecure.SessionID(idOf(s, "bob") + "00") }, nil},
+		{"S-06 SessionID that is none", func(*timed) wssecure.Target { return wssecure.SessionID(strings.Repeat("z", 32)) }, nil},
 		{"S-06 another issuer", func(*timed) wssecure.Target { return wssecure.Subject("https://other.example", "alice") }, nil},
 		{"S-06 another network", func(*timed) wssecure.Target { return wssecure.Network(netip.MustParsePrefix("203.0.113.0/24")) }, nil},
 		{"S-38 IssuedBefore", func(s *timed) wssecure.Target {
