@@ -216,7 +216,7 @@ func (s *Session) emitClosed() {
 	e.Took = time.Since(s.opened())
 	e.In, e.Out = traffic(n)
 	e.PeerCode = StatusCode(n.PeerCode)
-	e.Seen = quote.Cut(n.PeerReason, quote.Value)
+	e.Seen = quote.Cut(s.wire.PeerReason(), quote.Value)
 	e.CloseCode = closeCode(n)
 	e.Count = max(0, s.messages.Load()-1) // the first refused message has its own event
 	s.core.audit.emit(e, s.policy.hooks)

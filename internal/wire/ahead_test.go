@@ -99,7 +99,7 @@ func TestReadAheadRefusal(t *testing.T) {
 		if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("the connection did not end: %v", err)
 		}
-		if c := s.conn.Counters(); c.PeerCode != 1000 || c.PeerReason != "bye" {
+		if c := s.conn.Counters(); c.PeerCode != 1000 || s.conn.PeerReason() != "bye" {
 			t.Errorf("the peer's close frame was lost: %+v", c)
 		}
 	})

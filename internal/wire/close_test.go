@@ -410,7 +410,7 @@ func TestCloseByPeer(t *testing.T) {
 			}
 			finishedAfter(t, s, 0)
 			c := s.conn.Counters()
-			if v := s.violation(); v != wire.PeerClosed || c.PeerCode != 1000 || c.PeerReason != "done" || c.SentBy != wire.App {
+			if v := s.violation(); v != wire.PeerClosed || c.PeerCode != 1000 || s.conn.PeerReason() != "done" || c.SentBy != wire.App {
 				t.Errorf("violation %d, %+v", v, c)
 			}
 			if a := <-got; a.first != fin|opClose {

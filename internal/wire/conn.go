@@ -21,11 +21,10 @@ type Counters struct {
 	InFrames, OutFrames     int64 // begun: judged, or scanned, control frames included
 	InBytes, OutBytes       int64 // behind the response head, headers and control frames included
 
-	PeerReason string // the attacker's text, at most 123 bytes, unchecked
-	PeerCode   uint16 // of the peer's close frame; 1005 when it named none, 0 without a close frame
-	SentCode   uint16 // likewise of the close frame that went out
-	Status     uint16 // of the response head, where the library wrote it
-	SentBy     Sender
+	PeerCode uint16 // of the peer's close frame; 1005 when it named none, 0 without a close frame
+	SentCode uint16 // likewise of the close frame that went out
+	Status   uint16 // of the response head, where the library wrote it
+	SentBy   Sender
 }
 
 // A Conn is the metered connection: a net.Conn for the library, and the
@@ -50,7 +49,7 @@ type Conn struct {
 
 	timer              *time.Timer
 	armed              time.Duration // when it fires
-	expiry             time.Time
+	expiry             int64         // in microseconds of Unix time; 0: never
 	lifetime           time.Duration // when it is over; 0: never
 	pingNext, pingFrom time.Duration // when to ping; since when a ping waits for any frame
 	lastData           time.Duration
@@ -126,6 +125,17 @@ func (c *Conn) Counters() Counters {
 	return c.counters
 }
 
+// PeerReason is the text of the peer's close frame: at most 123 bytes of an
+// attacker's, unchecked.
+func (c *Conn) PeerReason() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if body := c.in.closeBody; c.in.closed && len(body) > 2 {
+		return string(body[2:])
+	}
+	return ""
+}
+
 // Writing tells whether a write waits for the peer to take it.
 func (c *Conn) Writing() bool {
 	c.mu.Lock()
@@ -155,7 +165,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if c.finishing { // from here on the raw connection's deadlines are the guard's
 		return nil
 	}
-	c.in.deadline = t
+	c.in.deadline = c.onClock(t)
 	c.wake() // a paused Read looks again
 	return c.raw.SetReadDeadline(t)
 }
@@ -167,7 +177,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if c.finishing {
 		return nil
 	}
-	c.out.deadline = t
+	c.out.deadline = c.onClock(t)
 	if c.out.own { // it waits for the end of that frame
 		return nil
 	}
@@ -192,5 +202,23 @@ func (c *Conn) wake() {
 // clock is the time since New, never zero, which means "not set", nor justBegun.
 // It reads the monotonic clock alone, at half the cost of time.Now.
 func (c *Conn) clock() time.Duration {
-	return time.Since(c.start) + justBegun + 1
+	return time.Since(c.start) + clockStart
+}
+
+const clockStart = justBegun + 1
+
+// onClock is t by the clock, 0 for no time.
+func (c *Conn) onClock(t time.Time) time.Duration {
+	if t.IsZero() {
+		return 0
+	}
+	return sum(max(t.Sub(c.start), 0), clockStart)
+}
+
+// offClock is the reverse of onClock.
+func (c *Conn) offClock(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return c.start.Add(d - clockStart)
 }

@@ -48,15 +48,15 @@ type inbound struct {
 	pongs int32            // answers to our pings that are to come: not charged
 
 	pauseUntil time.Duration
-	deadline   time.Time     // the library's
+	deadline   time.Duration // the library's; 0: none
 	leftRaw    time.Duration // when the last one stopped to; kept while a deadline of the peer's runs
 	now        time.Duration // one clock reading for all that a Read judges, made when something asks for it
 
 	left      int64         // payload bytes of the frame that are to come
 	since     time.Duration // first byte of the message, or frame, that is not complete
 	size      int64         // of the message
-	frames    int
-	empty     int
+	frames    uint32
+	empty     uint32
 	closeBody []byte
 
 	messages, bytes, controls budget
@@ -195,7 +195,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 	n := 0
 	in.now = 0
 	if in.off < len(in.rest) {
-		if !in.deadline.IsZero() && !c.finishing && !time.Now().Before(in.deadline) {
+		if in.deadline != 0 && !c.finishing && c.clock() >= in.deadline {
 			return 0, os.ErrDeadlineExceeded
 		}
 		n = copy(p, in.rest[in.off:])
@@ -297,8 +297,8 @@ func (c *Conn) pause() error {
 		}
 		return nil
 	}
-	if !in.deadline.IsZero() {
-		left := time.Until(in.deadline)
+	if in.deadline != 0 {
+		left := in.deadline - c.clock()
 		if left <= 0 {
 			return os.ErrDeadlineExceeded
 		}

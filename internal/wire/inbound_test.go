@@ -91,11 +91,16 @@ func both(f ...func(*wire.Limits)) func(*wire.Limits) {
 // feed gives the packets to a session, early ones as read before, and returns
 // what a library of reads of n bytes got and how it ended.
 func feed(l wire.Limits, early []byte, packets [][]byte, n int) ([]byte, wire.Violation, wire.Counters) {
+	got, s, counters := feedSession(l, early, packets, n)
+	return got, s.violation(), counters
+}
+
+func feedSession(l wire.Limits, early []byte, packets [][]byte, n int) ([]byte, *session, wire.Counters) {
 	s := newSession(&script{packets: packets}, early, l, nil)
 	got, _ := readAll(s.conn, n)
 	counters := s.conn.Counters()
 	<-s.done
-	return got, s.violation(), counters
+	return got, s, counters
 }
 
 // TestFrames sends each row whole, cut in two at every byte with both halves
@@ -145,11 +150,11 @@ func TestCountersOfThePeer(t *testing.T) {
 		masked(fin|opBinary, nil), masked(fin|opClose, closing(3001, "so \"long\"\n")),
 	)
 	for _, n := range []int{1, 5, 14, 4096} {
-		_, v, got := feed(open(), stream[:7], [][]byte{stream[7:20], stream[20:]}, n)
-		want := wire.Counters{InMessages: 2, InFrames: 5, InBytes: int64(len(stream)), PeerCode: 3001, PeerReason: "so \"long\"\n"}
+		_, s, got := feedSession(open(), stream[:7], [][]byte{stream[7:20], stream[20:]}, n)
+		want := wire.Counters{InMessages: 2, InFrames: 5, InBytes: int64(len(stream)), PeerCode: 3001}
 		got.OutBytes, got.OutFrames, got.SentCode, got.SentBy = 0, 0, 0, 0 // the answer's
-		if v != wire.PeerClosed || got != want {
-			t.Errorf("reads of %d: violation %d, %+v; want %+v", n, v, got, want)
+		if v, reason := s.violation(), s.conn.PeerReason(); v != wire.PeerClosed || got != want || reason != "so \"long\"\n" {
+			t.Errorf("reads of %d: violation %d, %q, %+v; want %+v", n, v, reason, got, want)
 		}
 	}
 	if _, _, got := feed(open(), masked(fin|opClose, nil), nil, 100); got.PeerCode != 1005 {

@@ -32,7 +32,7 @@ func (c *Conn) ClearInterrupt() {
 	defer c.mu.Unlock()
 	c.in.interrupted = false
 	if !c.finishing {
-		c.raw.SetReadDeadline(c.in.deadline)
+		c.raw.SetReadDeadline(c.offClock(c.in.deadline))
 	}
 }
 
@@ -44,7 +44,7 @@ func (c *Conn) wasInterrupted(n int, err error) (again bool, _ error) {
 	if n > 0 || !c.in.interrupted || c.finishing || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false, err
 	}
-	c.raw.SetReadDeadline(c.in.deadline)
+	c.raw.SetReadDeadline(c.offClock(c.in.deadline))
 	if c.in.betweenMessages() {
 		return false, ErrInterrupted
 	}

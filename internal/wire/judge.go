@@ -157,7 +157,7 @@ func (c *Conn) admitData(op, first byte, size int64) bool {
 		case size > bound-total: // neither is negative: nothing wraps
 			in.found = MessageSize
 			return false
-		case frames > l.Fragments, empty > l.Fragments/8:
+		case int64(frames) > int64(l.Fragments), int64(empty) > int64(l.Fragments/8):
 			in.found = Fragments
 			return false
 		}
@@ -208,8 +208,6 @@ func (c *Conn) peerClosed() {
 	c.counters.PeerCode = 1005
 	if body := in.closeBody; len(body) >= 2 {
 		c.counters.PeerCode = binary.BigEndian.Uint16(body)
-		c.counters.PeerReason = string(body[2:])
 	}
-	in.closeBody = nil
 	c.beginClosing(PeerClosed, closeTime)
 }

@@ -38,8 +38,8 @@ type outbound struct {
 	since time.Duration // when the write under way began; 0: none is
 	torn  error         // a frame was cut off, or is none: nothing can follow
 
-	closeFrame []byte    // due at the next boundary, before a ping
-	deadline   time.Time // the library's
+	closeFrame []byte        // due at the next boundary, before a ping
+	deadline   time.Duration // the library's; 0: none
 }
 
 // atBoundary tells whether the bytes on the wire end with a whole frame.
@@ -315,12 +315,12 @@ func (c *Conn) sendDue() {
 func (c *Conn) sendOwn(frame []byte) {
 	o := &c.out
 	o.own = true
-	if !o.deadline.IsZero() {
+	if o.deadline != 0 {
 		c.raw.SetWriteDeadline(time.Time{})
 	}
 	_, err := c.send(nil, frame)
 	o.own, o.failed = false, err != nil
-	if !o.deadline.IsZero() && !c.finishing {
-		c.raw.SetWriteDeadline(o.deadline)
+	if o.deadline != 0 && !c.finishing {
+		c.raw.SetWriteDeadline(c.offClock(o.deadline))
 	}
 }

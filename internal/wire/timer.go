@@ -41,13 +41,19 @@ func (c *Conn) Start() {
 func (c *Conn) SetExpiry(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.expiry.IsZero() && time.Until(c.expiry) <= 0 {
+	if c.expiry != 0 && c.valid() <= 0 {
 		return false
 	}
-	c.expiry = t.Round(0)
+	c.expiry = 0
+	if !t.IsZero() {
+		c.expiry = max(t.UnixMicro(), 1)
+	}
 	c.rearm()
 	return true
 }
+
+// valid is how long it is to the expiry.
+func (c *Conn) valid() time.Duration { return time.Until(time.UnixMicro(c.expiry)) }
 
 // SetLifetime sets when the session ends with Lifetime; the zero time: never.
 func (c *Conn) SetLifetime(t time.Time) {
@@ -138,8 +144,8 @@ func (c *Conn) survey(now time.Duration) watch {
 	if !c.started {
 		return w
 	}
-	if !c.expiry.IsZero() {
-		w.at(time.Until(c.expiry), Expired)
+	if c.expiry != 0 {
+		w.at(c.valid(), Expired)
 	}
 	if c.lifetime != 0 {
 		w.at(c.lifetime-now, Lifetime)

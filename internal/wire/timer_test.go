@@ -259,6 +259,13 @@ func TestSessionDeadlines(t *testing.T) {
 			endsAfter(t, s, library(s), wire.Expired, 0, 0)
 		})
 	})
+	t.Run("S-01 over since the beginning of Unix time", func(t *testing.T) {
+		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
+			answer(peer)
+			s.conn.SetExpiry(time.Unix(0, 0))
+			endsAfter(t, s, library(s), wire.Expired, 0, 0)
+		})
+	})
 	t.Run("S-17 too late", func(t *testing.T) {
 		bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
 			answer(peer)
