@@ -10,15 +10,17 @@ import (
 // This file is the one way to the shared store.
 
 // ask runs ops, which nobody else may hold, on the shared store and waits for at most d, even for a store that ignores
-// its context.
-func (n *Node) ask(ctx context.Context, d time.Duration, ops []Op) error {
+// its context. Only the end of d makes a call overdue: callers that hang up on a store which ignores that would make it
+// count, and so break off everybody else's calls.
+func (n *Node) ask(caller context.Context, d time.Duration, ops []Op) error {
 	if n.overdue.Load() >= mostOverdue {
 		return errOverdue
 	}
-	ctx, cancel := context.WithTimeout(ctx, d)
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(caller, d)
 	defer cancel()
 	done := make(chan error, 1)
-	var settled atomic.Bool // by whoever comes first: the answer or the deadline
+	var settled atomic.Bool // by whoever comes first: the answer or the end of d
 	go func() {
 		err := n.protected(ctx, ops)
 		if settled.Swap(true) {
@@ -31,9 +33,19 @@ func (n *Node) ask(ctx context.Context, d time.Duration, ops []Op) error {
 		return err
 	case <-ctx.Done():
 	}
-	n.overdue.Add(1)
-	if settled.Swap(true) {
-		n.overdue.Add(-1)
+	isOver := func() bool {
+		n.overdue.Add(1)
+		answered := settled.Swap(true)
+		if answered {
+			n.overdue.Add(-1)
+		}
+		return !answered
+	}
+	if caller.Err() != nil {
+		time.AfterFunc(d-time.Since(began), func() { isOver() })
+		return caller.Err()
+	}
+	if !isOver() {
 		return <-done // it came in the very last moment
 	}
 	return ctx.Err()
