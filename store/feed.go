@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -25,6 +24,8 @@ type follower struct {
 	cut    context.CancelFunc
 	notes  []Event // of the node itself, in order
 	noting bool
+
+	owed chan struct{} // the marks of what Watch names are to be asked for
 }
 
 const (
@@ -42,9 +43,10 @@ func (n *Node) Follow(ctx context.Context, after Cursor, apply func(Event)) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	f := &follower{n: n, after: after, apply: apply}
+	f := &follower{n: n, after: after, apply: apply, owed: make(chan struct{}, 1)}
 	n.join(f)
 	defer n.part(f)
+	defer f.askBeside(ctx)()
 	var from Cursor
 	pause := firstPause
 	for {
@@ -112,7 +114,7 @@ func (f *follower) hand(e Event) {
 	}
 }
 
-// resume finds out where to read on after the feed broke off, and asks for the marks that may have been missed.
+// resume finds out where to read on after the feed broke off, and has the marks asked for that may have been missed.
 func (n *Node) resume(ctx context.Context, f *follower, from Cursor, broke error) (Cursor, error) {
 	f.mu.Lock()
 	cursor, anew := f.cursor, f.anew
@@ -132,12 +134,7 @@ func (n *Node) resume(ctx context.Context, f *follower, from Cursor, broke error
 		n.feed.missing(time.Now())
 		next = o.Tail
 	}
-	if err := n.askWatched(ctx, f); err != nil {
-		if errors.Is(broke, ErrGap) {
-			err = errors.Join(ErrGap, err)
-		}
-		return from, err
-	}
+	f.owe()
 	f.mu.Lock()
 	if anew {
 		f.cursor, f.anew = Cursor{}, false
@@ -149,82 +146,6 @@ func (n *Node) resume(ctx context.Context, f *follower, from Cursor, broke error
 		n.feed.reached(next, time.Now())
 	}
 	return next, nil
-}
-
-// watch is what one caller wants asked for after a gap.
-type watch struct{ live iter.Seq2[Key, time.Time] }
-
-// Watch names the credentials of open sessions, each key with the time at which it was issued: a gap in the feed may hide
-// that one is revoked, so their marks are asked for then. live is called from Follow, may be called often and must not
-// hold a lock meanwhile.
-func (n *Node) Watch(live iter.Seq2[Key, time.Time]) (stop func()) {
-	w := &watch{live}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.watched = append(n.watched, w)
-	return func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.watched = slices.DeleteFunc(n.watched, func(x *watch) bool { return x == w })
-	}
-}
-
-// askWatched asks for the marks of all live sessions, some at a time.
-func (n *Node) askWatched(ctx context.Context, f *follower) error {
-	n.mu.Lock()
-	watched := slices.Clone(n.watched)
-	n.mu.Unlock()
-	if len(watched) == 0 {
-		return nil
-	}
-	// Without a mark on everyone none of its many questions need be asked; zero finds any.
-	everyone := Admit{Key: Everyone()}
-	if err := n.askAdmits(ctx, f, []Admit{everyone}, func(a *Admit) { everyone.Verdict = a.Verdict }); err != nil {
-		return err
-	}
-	var part []Admit
-	for _, w := range watched {
-		for key, issued := range w.live {
-			if key.Kind == KeyEveryone && everyone.Verdict.Refused != Revoked {
-				continue
-			}
-			if part = append(part, Admit{Key: key, IssuedAt: issued}); len(part) < batchSize {
-				continue
-			}
-			if err := n.askAdmits(ctx, f, part, f.revoked); err != nil {
-				return err
-			}
-			part = nil // its copies may still be written to
-		}
-	}
-	return n.askAdmits(ctx, f, part, f.revoked)
-}
-
-func (n *Node) askAdmits(ctx context.Context, f *follower, admits []Admit, found func(*Admit)) error {
-	if len(admits) == 0 {
-		return nil
-	}
-	ops := make([]Op, len(admits))
-	for i := range admits {
-		ops[i] = &admits[i]
-	}
-	if err := n.ask(ctx, otherBudget, ops); err != nil {
-		return err
-	}
-	for i := range admits {
-		if err := admits[i].Err; err != nil {
-			return err
-		}
-		if admits[i].Verdict.Refused == Revoked {
-			found(&admits[i])
-		}
-	}
-	return nil
-}
-
-// revoked: the mark is not older than this credential, and more than that nobody here needs to know.
-func (f *follower) revoked(a *Admit) {
-	f.hand(Event{Kind: EventRevoke, Key: a.Key, Before: a.IssuedAt})
 }
 
 func (n *Node) join(f *follower) {

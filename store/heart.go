@@ -21,6 +21,8 @@ type heart struct {
 	live      int
 	failed    bool // the last Beat
 	republish bool // the shared store has lost its marks, or more are owed than owed holds
+	published spacing
+	unsent    []Mark // what is left of those that were being sent
 	owed      []Mark
 	turned    int // what of leases' turns is left of the last Beat
 }
@@ -224,35 +226,57 @@ func (n *Node) assert(ctx context.Context, leases []heldLease) bool {
 	return true
 }
 
-// sendMarks sends what is owed, or all that is known to a store which has lost it.
+// sendMarks sends what is owed, and all that is known to a store which has lost it. What fails is gone on with after the
+// next Beat.
 func (n *Node) sendMarks(ctx context.Context) bool {
 	h := &n.heart
-	h.mu.Lock()
-	marks, all := h.owed, h.republish
-	h.owed, h.republish = nil, false
-	h.mu.Unlock()
-	if all {
-		offset := n.feed.clockOffset()
-		for _, m := range n.local.allMarks(time.Now()) {
-			m.Until = m.Until.Add(offset)
-			marks = append(marks, m)
+	for marks := n.marksToSend(); len(marks) > 0; marks = n.marksToSend() {
+		for len(marks) > 0 {
+			sent := slices.Clone(marks[:min(len(marks), batchSize)])
+			ops := make([]Op, len(sent))
+			for i := range sent {
+				ops[i] = &sent[i]
+			}
+			if err := n.ask(ctx, otherBudget, ops); err != nil {
+				h.mu.Lock()
+				h.unsent = marks
+				h.mu.Unlock()
+				return false
+			}
+			marks = marks[len(sent):]
 		}
-	}
-	for part := range slices.Chunk(marks, batchSize) {
-		sent := slices.Clone(part)
-		ops := make([]Op, len(sent))
-		for i := range sent {
-			ops[i] = &sent[i]
-		}
-		if err := n.ask(ctx, otherBudget, ops); err == nil {
-			continue
-		}
-		h.mu.Lock()
-		h.republish = true // they are all in this node's tables
-		h.mu.Unlock()
-		return false
 	}
 	return true
+}
+
+// marksToSend takes what is to be sent next. A store that loses all again and again is told of all more and more rarely:
+// each mark that is published makes its feed longer.
+func (n *Node) marksToSend() []Mark {
+	marks, all := n.heart.takeMarks(time.Now())
+	if !all {
+		return marks
+	}
+	offset := n.feed.clockOffset()
+	for _, m := range n.local.allMarks(time.Now()) {
+		m.Until = m.Until.Add(offset)
+		marks = append(marks, m)
+	}
+	return marks
+}
+
+// takeMarks reports, beside what is left or owed, whether all marks are to follow it.
+func (h *heart) takeMarks(now time.Time) (marks []Mark, all bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if marks, h.unsent = h.unsent, nil; len(marks) > 0 {
+		return marks, false
+	}
+	marks, h.owed = h.owed, nil
+	if all = h.republish && h.published.wait(now) == 0; all {
+		h.republish = false
+		h.published.did(now)
+	}
+	return marks, all
 }
 
 // Deadline is when open sessions are to be ended, by the Close policy of these rules, or of any when none is named: a
