@@ -161,6 +161,9 @@ func TestMistakesNameOptionValueAndFix(t *testing.T) {
 	}{
 		{anybody(wssecure.LimitConns(wssecure.Key{}, 1)), []string{"LimitConns", "ByIP"}},
 		{anybody(wssecure.LimitConns(wssecure.ByFunc("", nil), 1)), []string{"LimitConns", "ByFunc"}},
+		{anybody(wssecure.LimitConns(wssecure.ByFunc("ip", constant), 1)), []string{"LimitConns", `ByFunc("ip")`, "choose another"}},
+		{anybody(wssecure.LimitHandshakes(wssecure.ByFunc("Total", constant), wssecure.PerSecond(1))), []string{"LimitHandshakes", `ByFunc("Total")`, "choose another"}},
+		{anybody(wssecure.LimitFailures(wssecure.ByFunc("known-token", constant), wssecure.PerMinute(1), time.Minute)), []string{"LimitFailures", `ByFunc("known-token")`, "choose another"}},
 		{anybody(wssecure.LimitConns(wssecure.ByIP(), -3)), []string{"LimitConns", "-3", "1 or more"}},
 		{anybody(wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.PerSecond(2_000_000_000))), []string{"LimitHandshakes", "2000000000", "1000000000 or less"}},
 		{anybody(wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1_000_000})), []string{"LimitHandshakes", "1000000 at once", "five years", "use less at once"}},
@@ -284,3 +287,5 @@ func wantNil(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+func constant(*wssecure.Handshake) string { return "all" }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/limit"
@@ -83,12 +84,20 @@ func BySubject() Key { return Key{kind: keySubject, name: "subject"} }
 // ByTotal counts everything of this process together.
 func ByTotal() Key { return Key{kind: keyTotal, name: "total"} }
 
-// ByFunc counts by what fn returns, under a name of its own, and skips
-// handshakes for which it returns "". A panic refuses with 500, no answer within
+// ByFunc counts by what fn returns, under a name of its own that is not "ip",
+// "subject" or "total", and skips handshakes for which it returns "". A panic refuses with 500, no answer within
 // [LimitHandshakeTime] with 503.
 func ByFunc(name string, fn func(*Handshake) string) Key {
 	return Key{kind: keyFunc, name: name, fn: fn, calls: new(calls)}
 }
+
+// builtinKeys are the names that a ByFunc may not take: a policy of [store.OnError]
+// for one of them must not reach the other.
+var builtinKeys = []string{"ip", "subject", "total", knownTokens}
+
+// knownTokens is what the handshakes of one token are counted under that passes
+// what holds its address up.
+const knownTokens = "known-token"
 
 // LimitHandshakes caps the rate of handshakes by key: 600 a minute with a burst
 // of 300 by address unless given, and 16 times that for an IPv6 /48. A handshake
@@ -178,6 +187,9 @@ func (d *draft) limitKey(option string, k Key) bool {
 		return false
 	case k.kind == keyFunc && (k.name == "" || k.fn == nil):
 		d.fault(option, "ByFunc lacks its name or function; pass both")
+		return false
+	case k.kind == keyFunc && slices.ContainsFunc(builtinKeys, func(name string) bool { return strings.EqualFold(name, k.name) }):
+		d.fault(option, "ByFunc(%q) has the name of a key of the guard; choose another", k.name)
 		return false
 	}
 	label := fmt.Sprintf("%s/%d/%s", option, k.kind, k.name)
@@ -339,7 +351,7 @@ func (a *attempt) checkKnownToken() error {
 	rule := &a.policy.addressRate
 	adm := newAdmission()
 	defer adm.free()
-	adm.admit(store.Admit{Key: store.Custom("known-token", a.creds.name()), Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
+	adm.admit(store.Admit{Key: store.Custom(knownTokens, a.creds.name()), Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
 	if err := adm.do(a); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package wssecure
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wssecure/wssecure/store"
 )
@@ -90,6 +91,26 @@ func (c *core) warnOfCaps(p *policy) {
 	if p.limits.Conns > slowStoreCap {
 		c.warn(fmt.Sprintf("LimitSession: Conns %d: beyond %d a shared store is slow to count them", p.limits.Conns, slowStoreCap))
 	}
+}
+
+// warnOfKeys says for which keys OnError decides nothing, unless a route of With has them.
+func (c *core) warnOfKeys(p *policy) {
+	node := c.nodeStore()
+	if node == nil {
+		return
+	}
+	for _, o := range node.Overrides() {
+		for _, key := range o.Keys {
+			if key != "ip" && key != "subject" && !p.countsBy(key) {
+				c.warn(fmt.Sprintf("SetStore: OnError: no rule counts by %q yet; it is for a ByFunc of that name", key))
+			}
+		}
+	}
+}
+
+func (p *policy) countsBy(name string) bool {
+	return slices.ContainsFunc(p.funcRules, func(r funcRule) bool { return r.key.name == name }) ||
+		slices.ContainsFunc(p.failures, func(r failureRule) bool { return r.key.kind == keyFunc && r.key.name == name })
 }
 
 var errStaleFeed = errors.New("wssecure: the shared store's feed of revocations is too old, or was never read")

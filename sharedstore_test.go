@@ -354,16 +354,17 @@ func TestSetStoreMistakes(t *testing.T) {
 	}
 	deny := store.OnError(store.RuleCap, store.Deny)
 	for want, opts := range map[string][]wssecure.Option{
-		"SetStore: the store is nil; pass one, or leave the option out for this process's memory": {wssecure.SetStore(nil)},
-		"SetStore: the *store.Memory is nil; pass store.NewMemory()":                              {wssecure.SetStore((*store.Memory)(nil))},
-		"SetStore: the *store.Node is nil; pass one, or the store itself":                         {wssecure.SetStore((*store.Node)(nil))},
-		"SetStore: a *store.Memory is never away; remove its options":                             {wssecure.SetStore(store.NewMemory(), deny)},
-		"SetStore: the *store.Node has its options; pass them to NewNode":                         {wssecure.SetStore(node, deny)},
-		"SetStore: OnError: ticket cannot be allow; use deny":                                     {wssecure.SetStore(storetest.NewFaulty(store.NewMemory()), store.OnError(store.RuleTicket, store.Allow))},
-		"SetStore: MaxStale: 0s is out of range; use 1s to 1h0m0s":                                {wssecure.SetStore(storetest.NewFaulty(store.NewMemory()), deny, store.MaxStale(0))},
-		"SetStore: is given twice; keep one":                                                      {wssecure.SetStore(store.NewMemory()), wssecure.SetStore(store.NewMemory())},
-		"LimitConns: 10001 by subject is beyond a shared store's 10000; use ByTotal":              {wssecure.SetStore(node), wssecure.LimitConns(wssecure.BySubject(), 10_001)},
-		"SetStore: OnError: logout cannot be local; use deny":                                     {wssecure.SetStore(storetest.NewFaulty(store.NewMemory()), store.OnError(store.RuleLogout, store.Local))},
+		"SetStore: the store is nil; pass one, or leave the option out for this process's memory":   {wssecure.SetStore(nil)},
+		"SetStore: the *store.Memory is nil; pass store.NewMemory()":                                {wssecure.SetStore((*store.Memory)(nil))},
+		"SetStore: the *store.Node is nil; pass one, or the store itself":                           {wssecure.SetStore((*store.Node)(nil))},
+		"SetStore: a *store.Memory is never away; remove its options":                               {wssecure.SetStore(store.NewMemory(), deny)},
+		"SetStore: the *store.Node has its options; pass them to NewNode":                           {wssecure.SetStore(node, deny)},
+		"SetStore: OnError: ticket cannot be allow; use deny":                                       {wssecure.SetStore(storetest.NewFaulty(store.NewMemory()), store.OnError(store.RuleTicket, store.Allow))},
+		"SetStore: MaxStale: 0s is out of range; use 1s to 1h0m0s":                                  {wssecure.SetStore(storetest.NewFaulty(store.NewMemory()), deny, store.MaxStale(0))},
+		"SetStore: is given twice; keep one":                                                        {wssecure.SetStore(store.NewMemory()), wssecure.SetStore(store.NewMemory())},
+		"LimitConns: 10001 by subject is beyond a shared store's 10000; use ByTotal":                {wssecure.SetStore(node), wssecure.LimitConns(wssecure.BySubject(), 10_001)},
+		`SetStore: OnError: "total" is no key of rate; use "ip", "subject" or the name of a ByFunc`: {wssecure.SetStore(storetest.NewFaulty(store.NewMemory()), store.OnError(store.RuleRate, store.Deny, "total"))},
+		"SetStore: OnError: logout cannot be local; use deny":                                       {wssecure.SetStore(storetest.NewFaulty(store.NewMemory()), store.OnError(store.RuleLogout, store.Local))},
 	} {
 		guard, err := wssecure.New(append(opts, wssecure.InsecureAllowAnonymous("test"), wssecure.AllowOrigins(wssecuretest.Origin))...)
 		if guard != nil || err == nil || err.Error() != want {

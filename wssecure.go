@@ -194,6 +194,7 @@ func New(opts ...Option) (*Guard, error) {
 	c.adopt(g.policy)
 	c.started(g.policy)
 	c.warnOfCaps(g.policy)
+	c.warnOfKeys(g.policy)
 	if d.store != nil {
 		c.follow()
 	}

@@ -65,7 +65,7 @@ var allowed = [...][]Policy{
 type NodeOption func(*Node)
 
 // OnError says what happens to a rule while the shared store is away, or, of a rate, a cap or a ban, to the named keys of
-// it: "ip", "subject", or the name of a ByFunc.
+// it: "ip", "subject", or the name of a ByFunc. What ByTotal counts never leaves the process.
 func OnError(rule Rule, policy Policy, keys ...string) NodeOption {
 	return func(n *Node) {
 		switch {
@@ -77,10 +77,19 @@ func OnError(rule Rule, policy Policy, keys ...string) NodeOption {
 			n.fault("OnError: %s has no keys to tell apart; leave %q out", rule, keys[0])
 		case slices.Contains(keys, ""):
 			n.fault("OnError: a key of %s is empty; name it, or leave it out for all", rule)
+		case slices.ContainsFunc(keys, isNoKey):
+			key := keys[slices.IndexFunc(keys, isNoKey)]
+			n.fault("OnError: %q is no key of %s; use \"ip\", \"subject\" or the name of a ByFunc", key, rule)
 		default:
 			n.policies.set(rule, policy, keys, n.fault)
 		}
 	}
+}
+
+// isNoKey reports names that no ByFunc can have: those of the other keys, or nearly so.
+func isNoKey(name string) bool {
+	return name != "ip" && name != "subject" &&
+		(strings.EqualFold(name, "ip") || strings.EqualFold(name, "subject") || strings.EqualFold(name, "total"))
 }
 
 // MaxStale is how old the feed may be while the shared store is away before credentials are refused: 60 seconds unless
