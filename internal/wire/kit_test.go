@@ -225,3 +225,55 @@ func readAll(c net.Conn, n int) ([]byte, error) {
 		}
 	}
 }
+
+// library reads until the end.
+func library(s *session) <-chan error {
+	end := make(chan error, 1)
+	go func() {
+		_, err := readAll(s.conn, 512)
+		end <- err
+	}()
+	return end
+}
+
+// An arrival is a frame at the peer's end.
+type arrival struct {
+	first   byte
+	payload []byte
+	at      time.Time
+}
+
+// arrivals reads the peer's end until it is closed.
+func arrivals(peer net.Conn) <-chan arrival {
+	ch := make(chan arrival, 10000)
+	go func() {
+		defer close(ch)
+		var h [2]byte
+		for {
+			if _, err := io.ReadFull(peer, h[:]); err != nil {
+				return
+			}
+			p := make([]byte, h[1])
+			if _, err := io.ReadFull(peer, p); err != nil {
+				return
+			}
+			ch <- arrival{h[0], p, time.Now()}
+		}
+	}()
+	return ch
+}
+
+// endsAfter sees the session end with v at least lo and at most hi from now.
+func endsAfter(t *testing.T, s *session, end <-chan error, v wire.Violation, lo, hi time.Duration) {
+	t.Helper()
+	start := time.Now()
+	select {
+	case err := <-end:
+		wantEnd(t, err, v)
+	case <-time.After(hi + time.Hour):
+		t.Fatalf("no end %v after it was due", time.Hour)
+	}
+	if took := time.Since(start); took < lo || took > hi {
+		t.Errorf("ended after %v, want %v to %v", took, lo, hi)
+	}
+}
