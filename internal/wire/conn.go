@@ -66,6 +66,9 @@ type Conn struct {
 	finishing        bool
 	killed           bool // nothing is waited for any more
 	abrupt           bool // nor a courtesy paid
+	busy             bool // messages have no time of their own: see stamp
+	stamps           uint16
+	window           uint32
 
 	counters Counters
 }
@@ -199,13 +202,14 @@ func (c *Conn) wake() {
 	}
 }
 
-// clock is the time since New, never zero, which means "not set", nor justBegun.
-// It reads the monotonic clock alone, at half the cost of time.Now.
+// clock is the time since New, never zero, which means "not set", nor what stands
+// for a time: justBegun, undated. It reads the monotonic clock alone, at half the
+// cost of time.Now.
 func (c *Conn) clock() time.Duration {
 	return time.Since(c.start) + clockStart
 }
 
-const clockStart = justBegun + 1
+const clockStart = undated + 1
 
 // onClock is t by the clock, 0 for no time.
 func (c *Conn) onClock(t time.Time) time.Duration {

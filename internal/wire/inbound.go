@@ -2,7 +2,6 @@ package wire
 
 import (
 	"errors"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -135,12 +134,12 @@ func (c *Conn) read(p []byte) (int, Violation, error) {
 		switch {
 		case c.finishing:
 			return 0, AppClosed, nil
+		case err == nil && n > 0:
+			return n, 0, nil
 		case errors.Is(err, os.ErrDeadlineExceeded): // the library's own
 			return 0, 0, err
 		case err != nil:
 			return 0, c.goneBy(), nil
-		case n > 0:
-			return n, 0, nil
 		}
 	}
 }
@@ -225,13 +224,8 @@ func (c *Conn) receive(p []byte) (int, error) {
 			in.off = n
 			in.settle()
 		}
-		if again, err2 := c.wasInterrupted(n, err); again {
-			return 0, nil
-		} else if err = err2; n == 0 {
-			if err == nil {
-				err = io.ErrNoProgress
-			}
-			return 0, err
+		if n == 0 {
+			return 0, c.nothingRead(err)
 		}
 	}
 	if owed := in.owed; owed > 0 {
@@ -264,6 +258,18 @@ func (c *Conn) readTime() time.Duration {
 		c.in.now = c.clock()
 	}
 	return c.in.now
+}
+
+// readStamp is readTime for what the timer watches.
+func (c *Conn) readStamp() time.Duration {
+	if c.in.now != 0 {
+		return c.in.now
+	}
+	t := c.stamp()
+	if t != undated {
+		c.in.now = t
+	}
+	return t
 }
 
 // charge spends n of a rate that delays, and tells whether it was there. Behind the
@@ -315,6 +321,9 @@ func (c *Conn) noteLeft() {
 	in := &c.in
 	if in.wasRaw && (in.since > justBegun || c.pingFrom != 0) {
 		in.leftRaw = c.readTime()
+		if in.since == undated {
+			in.since = in.leftRaw // no look has met this Read
+		}
 	}
 	in.wasRaw = false
 }
@@ -323,6 +332,10 @@ func (c *Conn) noteLeft() {
 // listened to it: neither a slow library nor a pause is its fault.
 func (c *Conn) resume() {
 	if c.in.since == 0 && c.pingFrom == 0 {
+		return
+	}
+	if c.in.since == justBegun && c.pingFrom == 0 {
+		c.in.since = c.stamp()
 		return
 	}
 	now := c.clock()

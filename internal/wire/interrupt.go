@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -38,15 +39,19 @@ func (c *Conn) ClearInterrupt() {
 
 func (in *inbound) betweenMessages() bool { return !in.inMessage && in.left == 0 && in.held == 0 }
 
-// wasInterrupted settles a raw read that failed: by Interrupt, between messages,
-// or so late that a message had begun, which is then read on.
-func (c *Conn) wasInterrupted(n int, err error) (again bool, _ error) {
-	if n > 0 || !c.in.interrupted || c.finishing || !errors.Is(err, os.ErrDeadlineExceeded) {
-		return false, err
+// nothingRead settles a raw read that brought nothing: by Interrupt, between
+// messages, or so late that a message had begun, which is then read on (nil), or
+// for what err says.
+func (c *Conn) nothingRead(err error) error {
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	if !c.in.interrupted || c.finishing || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
 	}
 	c.raw.SetReadDeadline(c.offClock(c.in.deadline))
 	if c.in.betweenMessages() {
-		return false, ErrInterrupted
+		return ErrInterrupted
 	}
-	return true, nil
+	return nil
 }

@@ -169,7 +169,7 @@ func (c *Conn) admitData(op, first byte, size int64) bool {
 	in.paid, in.inMessage = false, true
 	in.size, in.frames, in.empty, in.compressed = total+size, frames, empty, compressed
 	if l.Idle > 0 {
-		c.lastData = c.readTime()
+		c.lastData = c.readStamp()
 	}
 	return true
 }

@@ -106,16 +106,13 @@ func (c *Conn) write(p []byte) (int, Violation, error) {
 		k, keep, ok := c.scan(p[n:], o.due() || c.finishing)
 		piece := p[n : n+k-keep]
 		if len(piece) > 0 {
-			joined := o.wait
-			o.wait = nil
-			if sent, err := c.send(joined, piece); err != nil {
+			waited := o.wait
+			o.wait = o.wait[:0]
+			if sent, err := c.send(waited, piece); err != nil {
 				if errors.Is(err, os.ErrDeadlineExceeded) && !c.finishing {
 					return n + sent, 0, err // the library's own
 				}
 				return n + sent, c.goneBy(), nil
-			}
-			if cap(joined) > 0 {
-				o.wait = joined[:0]
 			}
 		}
 		if keep > 0 {
@@ -145,7 +142,7 @@ func (c *Conn) send(waited, p []byte) (int, error) {
 	}
 	for n := 0; ; k = progress {
 		k = min(k, len(p)-n)
-		o.since = c.clock()
+		o.since = c.stamp()
 		if o.data {
 			c.lastData, o.data = o.since, false
 		}

@@ -89,6 +89,7 @@ func (c *Conn) tick() {
 		c.pingNext = sum(now, jitter(c.limits.Ping))
 		c.out.ping = true
 	}
+	c.look()
 	w := c.survey(now)
 	c.arm(w.next)
 	if w.over == SlowReader {
@@ -132,6 +133,10 @@ func (w *watch) within(d time.Duration) {
 func (c *Conn) survey(now time.Duration) watch {
 	l, in := c.limits, &c.in
 	w := watch{next: math.MaxInt64}
+	c.date(now)
+	if c.busy {
+		w.within(lookEvery)
+	}
 	if in.pauseUntil != 0 {
 		w.within(in.pauseUntil - now)
 	}
