@@ -276,9 +276,11 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	case typ == MessageText && !utf8.Valid(p):
 		return errNotText
 	}
-	p, err := c.filterOut(typ, p)
-	if err != nil || p == nil {
-		return err
+	if len(c.session.policy.onSend) > 0 {
+		var err error
+		if p, err = c.filterOut(typ, p); err != nil || p == nil {
+			return err
+		}
 	}
 	foreign := c.foreign(ctx)
 	if err := c.lockWrite(ctx, foreign); err != nil {
@@ -292,7 +294,7 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if foreign {
 		cut = c.onEnd(ctx, c.cutWrite)
 	}
-	err = c.ws.Write(context.Background(), typ, p)
+	err := c.ws.Write(context.Background(), typ, p)
 	if cut != nil {
 		cut.end() // an end behind the frame's last byte cuts nothing
 	}

@@ -30,7 +30,7 @@ type inbound struct {
 
 	found       Violation // judged, and due when what came before it is read
 	inRaw       bool      // a Read waits for the peer
-	wasRaw      bool      // it has, and leftRaw is to be noted where that is of use
+	wasRaw      bool      // the last step came from one
 	first       byte      // of the frame's header
 	inMessage   bool
 	compressed  bool
@@ -130,7 +130,9 @@ func (c *Conn) read(p []byte) (int, Violation, error) {
 			continue
 		}
 		n, err := c.step(p)
-		c.noteLeft()
+		if in := &c.in; in.wasRaw && (in.since > justBegun || c.pingFrom != 0) {
+			c.noteLeft()
+		}
 		switch {
 		case c.finishing:
 			return 0, AppClosed, nil
@@ -192,7 +194,7 @@ func (c *Conn) maxRead() int {
 func (c *Conn) receive(p []byte) (int, error) {
 	in := &c.in
 	n := 0
-	in.now = 0
+	in.now, in.wasRaw = 0, false
 	if in.off < len(in.rest) {
 		if in.deadline != 0 && !c.finishing && c.clock() >= in.deadline {
 			return 0, os.ErrDeadlineExceeded
@@ -205,7 +207,9 @@ func (c *Conn) receive(p []byte) (int, error) {
 		if in.interrupted && in.betweenMessages() {
 			return 0, ErrInterrupted
 		}
-		c.resume()
+		if in.since != 0 || c.pingFrom != 0 {
+			c.resume()
+		}
 		into := p
 		if c.mayReadAhead(p) {
 			in.ahead = aheads.Get().(*[readAhead]byte)
@@ -231,7 +235,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 	if owed := in.owed; owed > 0 {
 		in.owed = 0
 		c.counters.InBytes += int64(owed)
-		if !c.finishing && !c.passing {
+		if !c.finishing && !c.passing && !in.bytes.spend(int(owed)) {
 			c.charge(&in.bytes, c.limits.Bytes, int(owed))
 		}
 	}
@@ -272,12 +276,10 @@ func (c *Conn) readStamp() time.Duration {
 	return t
 }
 
-// charge spends n of a rate that delays, and tells whether it was there. Behind the
-// peer's close frame nothing is a violation any more, but a flood is still slowed.
+// charge spends n of a rate that delays, where spend could not, and tells whether
+// it was there. Behind the peer's close frame nothing is a violation any more, but
+// a flood is still slowed.
 func (c *Conn) charge(b *budget, r Rate, n int) bool {
-	if b.spend(n) {
-		return true
-	}
 	switch wait := b.draw(r, c.start.Add(c.readTime()), n, c.limits.CloseOnRate && !c.in.closed); {
 	case wait == over:
 		c.in.found = MessageRate
@@ -319,21 +321,15 @@ func (c *Conn) pause() error {
 // brought to an end asks for: most messages arrive whole and cost no clock.
 func (c *Conn) noteLeft() {
 	in := &c.in
-	if in.wasRaw && (in.since > justBegun || c.pingFrom != 0) {
-		in.leftRaw = c.readTime()
-		if in.since == undated {
-			in.since = in.leftRaw // no look has met this Read
-		}
+	in.leftRaw = c.readTime()
+	if in.since == undated {
+		in.since = in.leftRaw // no look has met this Read
 	}
-	in.wasRaw = false
 }
 
 // resume moves the deadlines of the peer on by the time for which nobody
 // listened to it: neither a slow library nor a pause is its fault.
 func (c *Conn) resume() {
-	if c.in.since == 0 && c.pingFrom == 0 {
-		return
-	}
 	if c.in.since == justBegun && c.pingFrom == 0 {
 		c.in.since = c.stamp()
 		return

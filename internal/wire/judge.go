@@ -161,7 +161,7 @@ func (c *Conn) admitData(op, first byte, size int64) bool {
 			in.found = Fragments
 			return false
 		}
-		if begins && !in.paid && !c.charge(&in.messages, l.Messages, 1) {
+		if begins && !in.paid && !in.messages.spend(1) && !c.charge(&in.messages, l.Messages, 1) {
 			in.paid = true
 			return false
 		}

@@ -275,11 +275,17 @@ func (c *Conn) begin(h []byte) bool {
 // out. Whoever makes something due either finds the turn free and takes it, or
 // leaves it to the one who has it.
 func (c *Conn) passTurn() {
-	for c.out.due() && c.out.atBoundary() && !c.killed && c.head == nil {
-		c.sendDue()
+	if c.out.due() {
+		c.sendAllDue()
 	}
 	c.writing = false
 	c.wake()
+}
+
+func (c *Conn) sendAllDue() {
+	for c.out.due() && c.out.atBoundary() && !c.killed && c.head == nil {
+		c.sendDue()
+	}
 }
 
 // sendDue writes the close frame, else the ping. Behind a close frame, ours or
