@@ -10,7 +10,8 @@ import (
 // Limits bound one session. A zero field is the default; no value turns a limit
 // off. Rates are inbound: what comes faster is read slower, until TCP tells the
 // peer, unless CloseOnRate. Control, fragment and empty-frame floods always
-// close.
+// close. In a session of more than a thousand messages a second MessageTime,
+// Idle and Write may end a quarter of a second late.
 type Limits struct {
 	Conns       int           // open sessions of this subject; LimitConns(BySubject()) by default
 	MessageSize int64         // bytes of one message, after inflation: 65,536
