@@ -14,8 +14,9 @@ type Seen struct {
 	size  int
 
 	mu      sync.Mutex
-	index   map[Digest]uint32
-	slots   []seenSlot // slot 0 is the ring's head: its newer is the oldest entry, its older the newest
+	n       int
+	chains  []uint32   // the first slot of each; a power of two of them
+	slots   []seenSlot // slot 0 is the ring's head: its newer is the oldest entry, its older the newest; it ends all chains
 	free    uint32     // first free slot, linked by newer
 	evicted uint64
 }
@@ -27,16 +28,19 @@ type seenSlot struct {
 	digest       Digest
 	until        int64
 	older, newer uint32
+	next         uint32 // of its chain
 }
 
-// NewSeen returns a table for n values. Its memory grows with use up to about 105 bytes a value.
+const fewestChains = 8
+
+// NewSeen returns a table for n values. Its memory grows with use up to about 55 bytes a value.
 func NewSeen(n int) *Seen {
 	return &Seen{
-		base:  time.Now(),
-		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		size:  max(n, 1),
-		index: make(map[Digest]uint32),
-		slots: make([]seenSlot, 1),
+		base:   time.Now(),
+		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		size:   max(n, 1),
+		chains: make([]uint32, fewestChains),
+		slots:  make([]seenSlot, 1),
 	}
 }
 
@@ -50,7 +54,7 @@ func (s *Seen) Add(d Digest, ttl time.Duration, now time.Time) (first bool) {
 	t := int64(now.Sub(s.base))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at, ok := s.index[d]; ok {
+	if at := s.find(d); at != 0 {
 		if s.slots[at].until > t {
 			return false
 		}
@@ -62,7 +66,7 @@ func (s *Seen) Add(d Digest, ttl time.Duration, now time.Time) (first bool) {
 			s.drop(at)
 		}
 	}
-	if len(s.index) == s.size {
+	if s.n == s.size {
 		s.evicted++
 		s.drop(s.slots[0].newer)
 	}
@@ -74,15 +78,15 @@ func (s *Seen) Add(d Digest, ttl time.Duration, now time.Time) (first bool) {
 func (s *Seen) Has(d Digest, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, ok := s.index[d]
-	return ok && s.slots[at].until > int64(now.Sub(s.base))
+	at := s.find(d)
+	return at != 0 && s.slots[at].until > int64(now.Sub(s.base))
 }
 
 // Withdraw forgets d.
 func (s *Seen) Withdraw(d Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at, ok := s.index[d]; ok {
+	if at := s.find(d); at != 0 {
 		s.drop(at)
 	}
 }
@@ -98,7 +102,18 @@ func (s *Seen) Evictions() uint64 {
 func (s *Seen) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.index)
+	return s.n
+}
+
+func (s *Seen) chain(d Digest) *uint32 { return &s.chains[d[0]&uint64(len(s.chains)-1)] }
+
+// find gives the slot of d, 0 for none.
+func (s *Seen) find(d Digest) uint32 {
+	at := *s.chain(d)
+	for at != 0 && s.slots[at].digest != d {
+		at = s.slots[at].next
+	}
+	return at
 }
 
 func (s *Seen) push(d Digest, until int64) {
@@ -109,18 +124,37 @@ func (s *Seen) push(d Digest, until int64) {
 		at = uint32(len(s.slots))
 		s.slots = append(s.slots, seenSlot{})
 	}
-	newest := s.slots[0].older
-	s.slots[at] = seenSlot{digest: d, until: until, older: newest}
+	if s.n == len(s.chains) {
+		s.lengthen()
+	}
+	newest, chain := s.slots[0].older, s.chain(d)
+	s.slots[at] = seenSlot{digest: d, until: until, older: newest, next: *chain}
 	s.slots[newest].newer = at
 	s.slots[0].older = at
-	s.index[d] = at
+	*chain = at
+	s.n++
+}
+
+// lengthen makes room for twice as many chains.
+func (s *Seen) lengthen() {
+	s.chains = make([]uint32, 2*len(s.chains))
+	for at := s.slots[0].newer; at != 0; at = s.slots[at].newer {
+		x := &s.slots[at]
+		chain := s.chain(x.digest)
+		x.next, *chain = *chain, at
+	}
 }
 
 func (s *Seen) drop(at uint32) {
 	x := &s.slots[at]
-	delete(s.index, x.digest)
+	chain := s.chain(x.digest)
+	for *chain != at {
+		chain = &s.slots[*chain].next
+	}
+	*chain = x.next
 	s.slots[x.older].newer = x.newer
 	s.slots[x.newer].older = x.older
 	x.newer = s.free
 	s.free = at
+	s.n--
 }

@@ -1,6 +1,8 @@
 package limit_test
 
 import (
+	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -82,6 +84,64 @@ func TestSeenDropsTheLapsed(t *testing.T) {
 	if s.Evictions() != 0 || s.Len() != 600 {
 		t.Errorf("Len %d, Evictions %d: the lapsed make room", s.Len(), s.Evictions())
 	}
+}
+
+// TestSeenAgainstModel plays random calls on the table and on a map.
+func TestSeenAgainstModel(t *testing.T) {
+	const seed, values = 11, 300
+	random := rand.New(rand.NewPCG(seed, seed))
+	s, until := limit.NewSeen(values), map[int]time.Time{}
+	now := time.Now()
+	for step := range 50_000 {
+		n, ttl := random.IntN(values), time.Duration(random.IntN(1000))*time.Second
+		d := s.Digest(strconv.Itoa(n))
+		known := until[n].After(now)
+		if s.Has(d, now) != known {
+			t.Fatalf("step %d, seed %d: Has(%d) = %v", step, seed, n, !known)
+		}
+		switch {
+		case random.IntN(3) == 0:
+			s.Withdraw(d)
+			delete(until, n)
+		default:
+			if s.Add(d, ttl, now) == known {
+				t.Fatalf("step %d, seed %d: Add(%d) = %v", step, seed, n, known)
+			}
+			if !known {
+				until[n] = now.Add(ttl)
+			}
+		}
+		now = now.Add(time.Duration(random.IntN(5)) * time.Second)
+	}
+	if s.Evictions() != 0 || s.Len() > len(until) {
+		t.Errorf("%d evictions, %d remembered of %d", s.Evictions(), s.Len(), len(until))
+	}
+}
+
+// TestSeenCostsLittle: its memory grows with use, and no further than it says.
+func TestSeenCostsLittle(t *testing.T) {
+	const size, most = 100_000, 60
+	held := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := held()
+	s, now := limit.NewSeen(size), time.Now()
+	if empty := held() - before; empty > 4<<10 {
+		t.Errorf("%d bytes before any use", empty)
+	}
+	for i := range 2 * size {
+		s.Add(s.Digest(strconv.Itoa(i)), time.Hour, now)
+	}
+	each := (held() - before) / size
+	t.Logf("%d bytes a value", each)
+	if each > most || each < 20 {
+		t.Errorf("a value takes %d bytes, want at most %d", each, most)
+	}
+	runtime.KeepAlive(s)
 }
 
 func TestSeenInParallel(t *testing.T) {
