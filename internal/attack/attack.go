@@ -25,6 +25,7 @@ type Attack struct {
 	Severity Severity
 	Active   bool // sends frames, bursts or holds connections: only where that is allowed
 	Alone    bool // disturbs, or is disturbed by, others: nothing may run beside it
+	Spends   bool // uses up what this address may have: to be put off behind it is what it looks for
 	Needs    Need
 	Run      func(ctx context.Context, t *Target) Verdict // by Try, which asks for the rest
 }
@@ -91,7 +92,7 @@ func All() []Attack { return slices.Clone(catalogue()) }
 
 var catalogue = sync.OnceValue(func() []Attack {
 	all := slices.Concat(
-		originAttacks(), handshakeAttacks(), headerAttacks(), secretAttacks(), credentialAttacks(), forgedAttacks(), claimAttacks(), clientCertAttacks(),
+		originAttacks(), handshakeAttacks(), disguiseAttacks(), headerAttacks(), secretAttacks(), credentialAttacks(), forgedAttacks(), claimAttacks(), clientCertAttacks(), forwardedAttacks(),
 		ticketAttacks(), frameAttacks(), floodAttacks(), sessionAttacks(), limitAttacks(),
 	)
 	slices.SortStableFunc(all, func(a, b Attack) int { return slices.Index(Groups, a.Group) - slices.Index(Groups, b.Group) })

@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -23,16 +24,27 @@ func claimAttacks() []Attack {
 		misissued("token-endless", "a token without exp", "ATTACKS J13", nil, func() members { return members{"exp": absent} }),
 		misissued("token-exp-text", "an exp that is text", "ATTACKS J13", nil, func() members { return members{"exp": "9999999999"} }),
 		misissued("token-exp-null", "an exp that is null", "ATTACKS J13", nil, func() members { return members{"exp": nil} }),
+		several("token-exp-number", "an exp that is no date: zero, negative, beyond every calendar", "ATTACKS J13", nil,
+			members{"exp": 0}, members{"exp": -1}, members{"exp": json.Number("1e308")}, members{"exp": json.Number("1e400")}, members{"exp": json.Number("18446744073709551616")}),
+		several("token-exp-case", "EXP in place of exp", "ATTACKS J14", nil, members{"exp": absent, "EXP": at(time.Hour)}, members{"exp": at(-time.Hour), "Exp": at(time.Hour)}),
+		misissued("token-iat-ahead", "a token that will be issued tomorrow", "ATTACKS J13", nil, func() members { return members{"iat": at(24 * time.Hour)} }),
 		misissued("token-not-yet", "a token that is good from tomorrow", "ATTACKS J13", nil, func() members { return members{"nbf": at(24 * time.Hour)} }),
 		misissued("token-issuer", "another issuer", "ATTACKS J15", nil, func() members { return members{"iss": "https://evil.example"} }),
 		misissued("token-issuer-none", "no issuer", "ATTACKS J15", nil, func() members { return members{"iss": absent} }),
 		audience("token-audience", "a token for another service", func() members { return members{"aud": "another-service"} }),
 		audience("token-audience-none", "a token for no service", func() members { return members{"aud": absent} }),
 		audience("token-audience-empty", "a token whose list of services is empty", func() members { return members{"aud": []string{}} }),
+		audience("token-audience-shape", "an audience that is an object, a number, or in capitals", func() members { return members{"aud": map[string]any{"0": "x"}} },
+			func() members { return members{"aud": 1} }, func() members { return members{"aud": []any{nil}} }),
 		lesser(Medium, misissued("token-subject-none", "a token of nobody", "ATTACKS J14", nil, func() members { return members{"sub": absent} })),
 		misissued("token-crit", "a header that says: understand exp2 or refuse", "RFC 7515 4.1.11", members{"crit": []string{"exp2"}, "exp2": 1}, none),
 		misissued("token-b64", "a header that says: the payload is not encoded", "RFC 7797", members{"b64": false, "crit": []string{"b64"}}, none),
 		misissued("token-alg-other", "a header whose alg is not the key's", "RFC 8725 3.1", members{"alg": "HS512"}, none),
+		several("token-alg-case", "an alg in small letters, or with a NUL behind it", "ATTACKS J4", func(j jwt) []members {
+			alg, _ := j.header["alg"].(string)
+			return []members{{"alg": strings.ToLower(alg)}, {"alg": alg + "\x00"}}
+		}, nil),
+		misissued("token-zip", "a header that says: the payload is compressed", "ATTACKS J6", members{"zip": "DEF"}, none),
 		misissued("token-type", "a token of another type: logout+jwt", "RFC 8725 3.11", members{"typ": "logout+jwt"}, none),
 		misissued("token-logout", "a logout token as an access token", "RFC 8725 3.12", nil, func() members {
 			return members{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}
@@ -57,10 +69,37 @@ func misissued(id, title, ref string, header members, claims func() members) Att
 	}}
 }
 
+// several is misissued with each of these headers and claims.
+func several(id, title, ref string, headers func(jwt) []members, claims ...members) Attack {
+	return Attack{ID: id, Title: title, Refs: []string{ref}, Run: func(ctx context.Context, t *Target) Verdict {
+		all := []members{nil}
+		if headers != nil {
+			all = headers(t.jwt())
+		}
+		var tokens []string
+		for _, h := range all {
+			for _, c := range claims {
+				token, err := t.signed(h, c)
+				if err != nil {
+					return unclear(title, "", "Sign: %s", quote.Cut(err.Error(), longestGot))
+				}
+				tokens = append(tokens, token)
+			}
+		}
+		return t.noneAdmitted(ctx, title, tokens)
+	}}
+}
+
 // audience is misissued where the good token says for whom it is.
-func audience(id, title string, claims func() members) Attack {
-	a := misissued(id, title, "CVE-2020-26160", nil, claims)
-	run := a.Run
+func audience(id, title string, claims ...func() members) Attack {
+	run := func(ctx context.Context, t *Target) Verdict {
+		var all []members
+		for _, c := range claims {
+			all = append(all, c())
+		}
+		return several(id, title, "", nil, all...).Run(ctx, t)
+	}
+	a := Attack{ID: id, Title: title, Refs: []string{"CVE-2020-26160"}}
 	a.Run = func(ctx context.Context, t *Target) Verdict {
 		if t.jwt().claims["aud"] == nil {
 			return left("the good token has no aud, and what stands for it is not known")

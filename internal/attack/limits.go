@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"sync"
 	"time"
@@ -28,8 +29,32 @@ func limitAttacks() []Attack {
 		Attack{
 			ID: "limit-handshakes", Title: "700 handshakes of one address without a credential", Refs: []string{"ATTACKS D7"}, Severity: Medium,
 			Why: "guessing and flooding cost the attacker nothing",
-			Fix: "bound handshakes by address before any expensive check", Option: "the default; LimitHandshakes",
-			Run: manyHandshakes,
+			Fix: "bound handshakes by address before any expensive check", Option: "the default; LimitHandshakes", Spends: true,
+			Run: endless(3, "without a credential", func(t *Target) func() *probe.Handshake { return t.anonymous }),
+		},
+		Attack{
+			ID: "forwarded-address", Title: "another address in the headers of a proxy, when the own one has had enough", Refs: []string{"ATTACKS R1", "CWE-348"},
+			Why: "limits and bans do not bind whoever writes a new address into each request, or another one's: that one is banned",
+			Fix: "take the client's address from such headers only where a named proxy has sent them", Option: "the default believes none; TrustProxies", Spends: true,
+			Run: borrowedAddress,
+		},
+		Attack{
+			ID: "limit-guessing", Title: "700 bad tokens of one address", Refs: []string{"ATTACKS R8", "CWE-307", "ASVS 6.3.1"}, Severity: Medium, Needs: NeedToken,
+			Why: "guessing has no end, and each guess costs the server a signature",
+			Fix: "bound handshakes by address, and ban who fails again and again", Option: "the default; LimitHandshakes, LimitFailures", Spends: true,
+			Run: endless(5, "with a bad token each", guesses),
+		},
+		Attack{
+			ID: "limit-stolen", Title: "400 handshakes that a hostile page makes its visitor send", Refs: []string{"ATTACKS C13", "ATTACKS R9"}, Severity: Low,
+			Why: "a page that somebody leaves open shuts them, and all behind their address, out of yours",
+			Fix: "look at Origin before counting, and count what it refuses apart", Option: "the default",
+			Run: stolenBudget,
+		},
+		Attack{
+			ID: "limit-kids", Title: "200 tokens that name unknown keys, while honest clients come", Refs: []string{"ATTACKS J17", "CWE-400"}, Severity: Medium, Needs: NeedSession | NeedJWT,
+			Why: "the server asks its issuer for each of them, and everybody waits",
+			Fix: "ask the issuer once for all unknown keys of a time, and let nobody wait for it whose key is known", Option: "the default of OIDC and JWKS",
+			Run: unknownKeys,
 		},
 	)
 }
@@ -133,29 +158,37 @@ func leases(ctx context.Context, t *Target) Verdict {
 	return broken(sent, t.got(a), "%v later not as many are admitted as before", recoveryOf)
 }
 
-func manyHandshakes(ctx context.Context, t *Target) Verdict {
-	const most = 700
-	if !t.pace.allows(8, most) {
-		return left("it needs %d handshakes at once, more than the pace allows", most)
-	}
+// mostHandshakes is more than any server should judge of one address in a row.
+const mostHandshakes = 700
+
+// limited reports that a server has had enough of this address.
+func (a answer) limited() bool {
+	return a.busy() || a.after.code == 1008 || a.status() == 403 && a.response.Get("Retry-After") != "" || a.err != nil
+}
+
+// exhaust makes handshakes, eight at a time, until one is refused for their number, and returns how many and that answer.
+func (t *Target) exhaust(ctx context.Context, local string, of func() *probe.Handshake) (int, answer) {
 	var mu sync.Mutex
 	var stopped answer
 	count := 0
 	enough := func() bool {
 		mu.Lock()
 		defer mu.Unlock()
+		if count == mostHandshakes || stopped.limited() || ctx.Err() != nil {
+			return true
+		}
 		count++
-		return count > most || stopped.response != nil || stopped.err != nil || ctx.Err() != nil
+		return false
 	}
 	var asking sync.WaitGroup
 	for range 8 {
 		asking.Go(func() {
 			for !enough() {
-				l, a := t.openFrom(ctx, t.source(3), t.anonymous())
+				l, a := t.openFrom(ctx, local, of())
 				if l != nil {
 					a = l.goodbye(a)
 				}
-				if a.busy() || a.after.code == 1008 || a.status() == 403 && a.response.Get("Retry-After") != "" || a.err != nil {
+				if a.limited() {
 					mu.Lock()
 					stopped = a
 					mu.Unlock()
@@ -164,11 +197,109 @@ func manyHandshakes(ctx context.Context, t *Target) Verdict {
 		})
 	}
 	asking.Wait()
-	sent := fmt.Sprintf("%d handshakes without a credential", min(count, most))
-	if stopped.response == nil && stopped.err == nil {
-		return broken(sent, "all of them were judged", "there is no end to it")
+	return count, stopped
+}
+
+// endless is an attack by handshakes without end from an address of its own.
+func endless(source int, what string, of func(t *Target) func() *probe.Handshake) func(ctx context.Context, t *Target) Verdict {
+	return func(ctx context.Context, t *Target) Verdict {
+		if !t.pace.allows(8, mostHandshakes) {
+			return left("it needs %d handshakes at once, more than the pace allows", mostHandshakes)
+		}
+		n, stopped := t.exhaust(ctx, t.source(source), of(t))
+		sent := fmt.Sprintf("%d handshakes %s", n, what)
+		if !stopped.limited() {
+			return broken(sent, "all of them were judged", "there is no end to it")
+		}
+		return held(sent, t.got(stopped))
 	}
-	return held(sent, t.got(stopped))
+}
+
+// guesses are tokens that are wrong in their last part, or altogether, each another one.
+func guesses(t *Target) func() *probe.Handshake {
+	stem := ""
+	if j := t.jwt(); j.parts[2] != "" {
+		stem = j.parts[0] + "." + j.parts[1] + "."
+	}
+	return func() *probe.Handshake {
+		var signature [64]byte
+		rand.Read(signature[:])
+		guess := stem + base64url(signature[:])
+		t.hide(guess)
+		return t.with(guess)
+	}
+}
+
+// stolenBudget dials as a hostile page makes its visitor's browser do, and then as that visitor.
+func stolenBudget(ctx context.Context, t *Target) Verdict {
+	const most = 400
+	if !t.pace.allows(8, most) {
+		return left("it needs %d handshakes at once, more than the pace allows", most)
+	}
+	local := t.source(6)
+	foreign := func() *probe.Handshake { return t.anonymous().Set("Origin", evilOrigin) }
+	if t.ask(ctx, t.Honest().Set("Origin", evilOrigin)).admitted() {
+		return left("a foreign page is admitted, see origin-foreign")
+	}
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for range most / 8 {
+				if l, a := t.openFrom(ctx, local, foreign()); l != nil {
+					l.goodbye(a)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	sent := fmt.Sprintf("%d handshakes of a foreign page, and then one of a good page in the same browser", most)
+	var a answer
+	for range 3 {
+		l, again := t.openFrom(ctx, local, t.Honest())
+		if a = again; l != nil {
+			a = l.goodbye(a)
+		}
+		if !a.limited() {
+			return held(sent, t.got(a))
+		}
+	}
+	return broken(sent, t.got(a), "the visitor is shut out")
+}
+
+// unknownKeys looks whether honest clients wait for what tokens with unknown keys cost the server.
+func unknownKeys(ctx context.Context, t *Target) Verdict {
+	const most, looks = 200, 5
+	if !t.pace.allows(9, most+looks) {
+		return left("it needs %d handshakes at once, more than the pace allows", most)
+	}
+	flooding, stop := context.WithCancel(ctx)
+	j := t.jwt()
+	var flood sync.WaitGroup
+	for range 8 {
+		flood.Go(func() {
+			for range most / 8 {
+				forged := j.header.with(members{"kid": canary()}).segment() + "." + j.parts[1] + "." + j.parts[2]
+				t.hide(forged)
+				if l, _ := t.openFrom(flooding, t.source(7), t.with(forged)); l != nil {
+					l.Close()
+				}
+				if flooding.Err() != nil {
+					return
+				}
+			}
+		})
+	}
+	defer flood.Wait()
+	defer stop()
+	sent := fmt.Sprintf("%d tokens with a kid each, and honest handshakes beside them", most)
+	var a answer
+	for range looks {
+		sleep(ctx, 50*time.Millisecond)
+		if a = t.ask(ctx, t.Honest()); a.timedOut() || a.took > prompt {
+			return broken(sent, t.got(a), "an honest handshake took %v", a.took.Round(time.Millisecond))
+		}
+	}
+	return held(sent, t.got(a))
 }
 
 // goodbye ends a session that was admitted, so that it takes no place; where none was, the server has said so first.

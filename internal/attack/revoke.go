@@ -2,7 +2,11 @@ package attack
 
 import (
 	"context"
+	"crypto/elliptic"
+	"encoding/base64"
 	"fmt"
+	"math/big"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,6 +74,26 @@ func revokeSession(ctx context.Context, t *Target) Verdict {
 		return held(sent, e.String())
 	}
 	return broken(sent, "the session is open", "%v after its token was revoked", atOnce)
+}
+
+// revokeTwin replaces s by n - s, which is as good (SEC 1, section 4.1.4).
+func revokeTwin(ctx context.Context, t *Target) Verdict {
+	j := t.jwt()
+	signature, err := base64.RawURLEncoding.DecodeString(j.parts[2])
+	if err != nil || j.header["alg"] != "ES256" || len(signature) != 64 {
+		return left("the token is not signed with ES256")
+	}
+	s := new(big.Int).SetBytes(signature[32:])
+	s.Sub(elliptic.P256().Params().N, s).FillBytes(signature[32:])
+	twin := j.parts[0] + "." + j.parts[1] + "." + base64url(signature)
+	t.hide(twin)
+	token := strings.Join(j.parts[:], ".")
+	t.ask(ctx, t.with(token)) // what was never shown may be known by nothing but its text
+	if err := t.Revoke(ctx, token); err != nil {
+		return unclear("", "", "Revoke: %s", quote.Cut(t.redact(err.Error()), longestGot))
+	}
+	h := t.with(twin)
+	return t.taken(ctx, t.mustRefuse(ctx, "the revoked token with s replaced by n - s", h), h, atOnce)
 }
 
 func revokeRace(ctx context.Context, t *Target) Verdict {

@@ -139,6 +139,12 @@ func sessionAttacks() []Attack {
 			Run: slowMessage,
 		},
 		Attack{
+			ID: "silent-peer", Title: "a session whose peer is gone: nothing comes, no pong either", Refs: []string{"ATTACKS D9", "RFC 6455 5.5.2"}, Needs: NeedSession,
+			Why: "peers whose network is gone stay for ever, with their buffers and places, and messages are sent to nobody",
+			Fix: "send pings, and end the session when no answer comes", Option: "the default; SetPing, Limits.Pong",
+			Run: silentPeer,
+		},
+		Attack{
 			ID: "token-outlived", Title: "a socket that stays open when its token has expired", Refs: []string{"ATTACKS S9", "CWE-613", "ASVS 7.4.1"}, Severity: High, Needs: NeedSession | NeedJWT | NeedSign,
 			Why: "a user who was locked out stays in as long as the socket lives",
 			Fix: "end the session when its token does", Option: "the default",
@@ -163,6 +169,12 @@ func sessionAttacks() []Attack {
 				h := t.with(token)
 				return t.taken(ctx, t.mustRefuse(ctx, "a token that was revoked", h), h, atOnce)
 			},
+		},
+		Attack{
+			ID: "revoke-twin", Title: "a revoked token with its other valid signature", Refs: []string{"ATTACKS J11", "CWE-613"}, Severity: High, Needs: NeedSession | NeedJWT | NeedRevoke,
+			Why: "each ECDSA signature has a twin that anybody can compute: the same token in another text, which no list of revoked texts knows",
+			Fix: "revoke by issuer and jti, or by subject, never by the token's text", Option: "Guard.Revoke",
+			Run: revokeTwin,
 		},
 		Attack{
 			ID: "revoke-race", Title: "handshakes while their token is revoked", Refs: []string{"ATTACKS S8", "CWE-367"}, Severity: High, Needs: NeedSession | NeedToken | NeedRevoke,
@@ -197,6 +209,24 @@ func closeEndless(ctx context.Context, t *Target) Verdict {
 			l.SendFrame(probe.Message(probe.Text, []byte("more"))) // an error shows as the end
 		}
 	}
+}
+
+func silentPeer(ctx context.Context, t *Target) Verdict {
+	d, given := t.patience()
+	if !given {
+		return left("pings come seldom: set Patience to what the server takes to miss a peer")
+	}
+	l, v, ok := t.session(ctx)
+	if !ok {
+		return v
+	}
+	defer l.Close()
+	const sent = "nothing, and no pong"
+	e := l.watch(d, nil)
+	if !e.over() {
+		return broken(sent, e.String(), "after %v it was not closed", d)
+	}
+	return held(sent, e.String())
 }
 
 // patience is how long a server may wait for a stalled peer, and whether the caller has said so.

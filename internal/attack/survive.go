@@ -26,7 +26,7 @@ func (f *fall) spares() Verdict {
 }
 
 // survived makes honest handshakes until one ends as the first did.
-func (t *Target) survived(ctx context.Context, id string, began time.Time, v Verdict) Verdict {
+func (t *Target) survived(ctx context.Context, of Attack, began time.Time, v Verdict) Verdict {
 	asked := time.Now()
 	var a answer
 	for pause := time.Duration(0); time.Since(asked) < recovery; sleep(ctx, pause) {
@@ -42,9 +42,12 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 			pause = time.Second // a ban may begin anew with each handshake
 			continue
 		}
-		t.suspect(&fall{id, asked})
+		t.suspect(&fall{of.ID, asked})
 	}
 	switch {
+	case of.Spends && v.State == Held && (a.putOff() || a.busy() || a.declined()):
+		t.doubt.Store(nil)
+		return v
 	case a.putOff():
 		// It has had enough of this address: that is a defence, and the end of what can be seen from here.
 		t.doubt.Store(nil)
@@ -57,7 +60,7 @@ func (t *Target) survived(ctx context.Context, id string, began time.Time, v Ver
 		return unclear(v.Sent, v.Got, "there was no time left for an honest handshake")
 	case t.shutsOut(ctx, a):
 		t.doubt.Store(nil)
-		s := &fall{id, asked}
+		s := &fall{of.ID, asked}
 		t.shut.CompareAndSwap(nil, s)
 		return unclear(v.Sent, v.Got, "afterwards %s: %s", t.shutting(), t.got(a))
 	}

@@ -33,6 +33,17 @@ func ticketAttacks() []Attack {
 		ticket("ticket-no-origin", "the ticket of a page, shown by a client that is none", func(ctx context.Context, t *Target, shown func(string) *probe.Handshake, ticket string) Verdict {
 			return t.mustRefuseToken(ctx, "a good ticket without the Origin that it is for", shown(ticket).Del("Origin"))
 		}),
+		Attack{ID: "ticket-foreign", Title: "a ticket for pages of another origin, shown by a good one", Run: func(ctx context.Context, t *Target) Verdict {
+			const sent = "a ticket for " + evilOrigin + ", shown by the good Origin"
+			other, err := t.Ticket(ctx, evilOrigin)
+			if err != nil {
+				return held(sent, "none is issued for that origin")
+			}
+			t.hide(other)
+			h := t.anonymous()
+			h.Target = withParameter(h.Target, ticketParameter, other)
+			return t.mustRefuseToken(ctx, sent, h)
+		}},
 		ticket("ticket-two", "two tickets in one query", func(ctx context.Context, t *Target, shown func(string) *probe.Handshake, ticket string) Verdict {
 			h := shown(ticket)
 			h.Target = withParameter(h.Target, ticketParameter, strings.Repeat("A", len(ticket)))

@@ -36,7 +36,7 @@ func (a Attack) Try(ctx context.Context, t *Target) Verdict {
 		return Verdict{State: Unclear, Sent: v.Sent, Got: v.Got, Detail: "there was no time to end it"}
 	}
 	if a.Active && v.State != Left && v.State != Broken {
-		return t.survived(ctx, a.ID, began, v)
+		return t.survived(ctx, a, began, v)
 	}
 	if v.State == Held {
 		return t.meant(ctx, v)

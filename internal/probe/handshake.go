@@ -68,6 +68,17 @@ func (h *Handshake) Del(name string) *Handshake {
 	return h
 }
 
+// Get is the value of the first line of that name.
+func (h *Handshake) Get(name string) string {
+	for _, l := range h.Lines {
+		if isNamed(l, name) {
+			_, value, _ := strings.Cut(l, ":")
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
 // Clone returns a copy to change.
 func (h *Handshake) Clone() *Handshake {
 	c := *h
