@@ -144,6 +144,10 @@ func TestNoAttackWorksAgainstAGuard(t *testing.T) {
 			if target.TLS == nil || len(target.TLS.Certificates) == 0 {
 				want = sorted(want, needing(catalogue.NeedClientCert))
 			}
+			want = slices.DeleteFunc(want, func(id string) bool {
+				id, _ = strings.CutSuffix(id, " unclear")
+				return !slices.ContainsFunc(list, func(a catalogue.Attack) bool { return a.ID == id })
+			})
 			if left = sorted(left); !slices.Equal(left, want) {
 				t.Errorf("left: %q, want %q", left, want)
 			}
