@@ -11,7 +11,8 @@ import (
 // off. Rates are inbound: what comes faster is read slower, until TCP tells the
 // peer, unless CloseOnRate. Control, fragment and empty-frame floods always
 // close. In a session of more than a thousand messages a second MessageTime,
-// Idle and Write may end a quarter of a second late.
+// Idle and Write may end a quarter of a second late. A packet of less than 64
+// bytes, after eight in a row that complete no message, counts 64 bytes more.
 type Limits struct {
 	Conns       int           // open sessions of this subject; LimitConns(BySubject()) by default
 	MessageSize int64         // bytes of one message, after inflation: 65,536

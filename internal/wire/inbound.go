@@ -29,6 +29,7 @@ type inbound struct {
 	given  uint8           // of these
 
 	found       Violation // judged, and due when what came before it is read
+	crumbs      uint8     // reads in a row that brought next to nothing
 	inRaw       bool      // a Read waits for the peer
 	wasRaw      bool      // the last step came from one
 	first       byte      // of the frame's header
@@ -133,6 +134,9 @@ func (c *Conn) read(p []byte) (int, Violation, error) {
 		if in := &c.in; in.wasRaw && (in.since > justBegun || c.pingFrom != 0) {
 			c.noteLeft()
 		}
+		if c.in.crumbs != 0 {
+			c.weighCrumbs()
+		}
 		switch {
 		case c.finishing:
 			return 0, AppClosed, nil
@@ -222,6 +226,9 @@ func (c *Conn) receive(p []byte) (int, error) {
 		c.mu.Lock()
 		in.inRaw, in.wasRaw = false, true
 		in.owed += int32(n)
+		if n < crumb && n < len(into) && n > 0 {
+			in.crumbs++
+		}
 		if in.ahead != nil {
 			in.rest = in.ahead[:n]
 			n = copy(p, in.rest)
@@ -240,6 +247,27 @@ func (c *Conn) receive(p []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// crumb is what a read counts beside its bytes that brought fewer and completed
+// no message, and of which there were some in a row: as much as the headers of its
+// packet weigh. Else a peer could have a system call, and a TLS record opened, for
+// each of the bytes that it may send.
+const (
+	crumb      = 64
+	freeCrumbs = 8 // headers and payloads may come apart, and over bad networks what they will
+)
+
+func (c *Conn) weighCrumbs() {
+	switch in := &c.in; {
+	case in.betweenMessages():
+		in.crumbs = 0
+	case in.crumbs > freeCrumbs:
+		in.crumbs = freeCrumbs
+		if !c.finishing && !c.passing {
+			c.charge(&in.bytes, c.limits.Bytes, crumb)
+		}
+	}
 }
 
 func (c *Conn) mayReadAhead(p []byte) bool {
