@@ -264,7 +264,7 @@ func (c *Conn) weighCrumbs() {
 		in.crumbs = 0
 	case in.crumbs > freeCrumbs:
 		in.crumbs = freeCrumbs
-		if !c.finishing && !c.passing {
+		if !c.finishing && !c.passing && !in.bytes.spend(crumb) {
 			c.charge(&in.bytes, c.limits.Bytes, crumb)
 		}
 	}
