@@ -44,7 +44,10 @@ func wantNoBan(t *testing.T, g *gate, client string) {
 
 func banRow(t *testing.T, name string, run func(t *testing.T)) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) { synctest.Test(t, run) })
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, run)
+	})
 }
 
 func TestFailuresBan(t *testing.T) {
@@ -159,6 +162,10 @@ func TestSessionFailuresBan(t *testing.T) {
 		if err := c.Send([]byte{0x81, 0x01, 'x'}); err != nil { // not masked
 			t.Fatal(err)
 		}
+		if _, _, err := c.AwaitClose(); err != nil {
+			t.Fatal(err)
+		}
+		c.Close() // else the guard waits for the answer
 		if e := s.WaitEvent(wssecure.EventClosed); e.Reason != wssecure.ReasonProtocol || e.CloseCode != 1002 {
 			t.Fatalf("closed for %s with %d, want protocol with 1002", e.Reason, e.CloseCode)
 		}

@@ -56,6 +56,7 @@ func TestWhatNeverBans(t *testing.T) {
 		{"version", func(*gate) func(*http.Request) { return header("Sec-Websocket-Version", "8") }},
 	} {
 		t.Run("L-22 "+row.name, func(t *testing.T) {
+			t.Parallel()
 			g := newTokenGate(t, quiet, fastHandshakes, wssecure.RequireScopes("chat"),
 				wssecure.LimitHandshakes(wssecure.BySubject(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}))
 			change := row.change(g)

@@ -184,9 +184,7 @@ func (s lax) frame(br *bufio.Reader) (probe.Frame, int) {
 		return f, 1006
 	}
 	f.Payload = body.Bytes()
-	for i := range f.Payload {
-		f.Payload[i] ^= mask[i%4]
-	}
+	probe.Mask(f.Payload, mask)
 	return f, 0
 }
 

@@ -43,30 +43,55 @@ func mutants() []mutant {
 func TestEveryAttackFindsItsMutant(t *testing.T) {
 	found := map[string][]string{} // attack -> mutants
 	var mu sync.Mutex
+	try := func(t *testing.T, m mutant, ids []string, missed func(catalogue.Result)) {
+		target := m.start(t)
+		if err := target.Prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if ok, got := target.Admitted(); !ok {
+			t.Fatalf("the mutant refuses an honest handshake: %s", got)
+		}
+		wantOtherwiseSound(t, target, m.catches)
+		catalogue.Run(t.Context(), target, named(t, ids), func(r catalogue.Result) {
+			if r.Verdict.State != catalogue.Broken {
+				missed(r)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found[r.Attack.ID] = append(found[r.Attack.ID], m.name)
+		})
+	}
+	type again struct {
+		mutant
+		ids []string
+	}
+	var once []again
 	t.Run("mutants", func(t *testing.T) {
 		for _, m := range mutants() {
 			t.Run(m.name, func(t *testing.T) {
 				t.Parallel()
-				target := m.start(t)
-				if err := target.Prepare(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				if ok, got := target.Admitted(); !ok {
-					t.Fatalf("the mutant refuses an honest handshake: %s", got)
-				}
-				wantOtherwiseSound(t, target, m.catches)
-				catalogue.Run(t.Context(), target, named(t, m.catches), func(r catalogue.Result) {
-					if r.Verdict.State != catalogue.Broken {
-						t.Errorf("%s did not find it: %s %+v", r.Attack.ID, r.Verdict.State, r.Verdict)
-						return
-					}
+				var missed []string
+				try(t, m, m.catches, func(r catalogue.Result) {
+					t.Logf("%s did not find it: %+v", r.Attack.ID, r.Verdict)
+					missed = append(missed, r.Attack.ID)
+				})
+				if missed != nil {
 					mu.Lock()
 					defer mu.Unlock()
-					found[r.Attack.ID] = append(found[r.Attack.ID], m.name)
-				})
+					once = append(once, again{m, missed})
+				}
 			})
 		}
 	})
+	// On a busy machine a server without a bound takes its time, as if it had one: it is tried once more, alone.
+	for _, m := range once {
+		t.Run("alone/"+m.name, func(t *testing.T) {
+			try(t, m.mutant, m.ids, func(r catalogue.Result) {
+				t.Errorf("%s did not find it: %s %+v", r.Attack.ID, r.Verdict.State, r.Verdict)
+			})
+		})
+	}
 	var table strings.Builder
 	all := catalogue.All()
 	for _, a := range all {

@@ -37,6 +37,7 @@ func TestRatesAtTheirEnds(t *testing.T) {
 	} {
 		for _, client := range []string{"203.0.113.9", "2001:db8::9"} { // a /48 has 16 times as much
 			t.Run(fmt.Sprint(row.name, " ", client), func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, quiet, wssecure.LimitHandshakes(wssecure.ByIP(), row.rate), wssecure.LimitConns(wssecure.ByIP(), 10_000))
 					spend := func() {
@@ -99,6 +100,7 @@ func TestOffice(t *testing.T) {
 	const people = 5000
 	for _, address := range []string{"203.0.113.9", "2001:db8::9"} {
 		t.Run("L-38 "+address, func(t *testing.T) {
+			t.Parallel()
 			g := newTokenGate(t, stay)
 			tokens := make([]string, people)
 			for i := range tokens {

@@ -156,6 +156,7 @@ func TestRevokeRacesAdmission(t *testing.T) {
 		{"SessionID", identified, func(g *gauntlet, _ string) wssecure.Target { return wssecure.SessionID(g.session) }},
 	} {
 		t.Run("S-09 T13 "+row.name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				run := &gauntlet{}
 				g := &gate{t: t}

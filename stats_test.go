@@ -77,6 +77,7 @@ func TestStatsAreExact(t *testing.T) {
 // L-29: the table of remembered keys forgets the oldest, never refuses an unseen
 // one, and Stats tells.
 func TestReplayTableForgetsTheOldest(t *testing.T) {
+	t.Parallel()
 	const kept = 100_000
 	g, token := memGuard(t, memnet.DeafLog{}, fastHandshakes)
 	served := make(chan struct{})

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -70,10 +71,21 @@ func AppendFrame(dst []byte, f Frame) []byte {
 		rand.Read(mask[:])
 	}
 	dst = append(dst, mask[:]...)
-	for i, b := range f.Payload {
-		dst = append(dst, b^mask[i%4])
-	}
+	at := len(dst)
+	dst = append(dst, f.Payload...)
+	Mask(dst[at:], *mask)
 	return dst
+}
+
+// Mask masks p, or takes the mask off again (RFC 6455 section 5.3).
+func Mask(p []byte, key [4]byte) {
+	var keys [1 << 10]byte // by blocks: floods are many megabytes
+	for i := range keys {
+		keys[i] = key[i%4]
+	}
+	for len(p) > 0 {
+		p = p[subtle.XORBytes(p, p, keys[:min(len(p), len(keys))]):]
+	}
 }
 
 func appendLength(dst []byte, f Frame) []byte {
@@ -167,9 +179,7 @@ func (c *Conn) readFrame(most int64) (Frame, error) {
 		return f, unfinished(err)
 	}
 	if f.Masked {
-		for i := range f.Payload {
-			f.Payload[i] ^= f.Mask[i%4]
-		}
+		Mask(f.Payload, *f.Mask)
 	}
 	return f, nil
 }
