@@ -2,7 +2,7 @@
 # make lint        gofmt, go vet, staticcheck
 # make fuzz        each fuzz target for FUZZTIME: a number of inputs (300000x) or a time (60s)
 # make bench       the benchmarks of all modules; writes docs/benchmarks.md
-# make audit       testssl.sh, sslscan, nmap and slowhttptest against the quickstart; some minutes
+# make audit       testssl.sh, sslscan, nmap, slowhttptest and h2spec against the quickstart; some minutes
 # make vuln        govulncheck over all modules
 # make quickstart  the secured chat on https://localhost:8443
 

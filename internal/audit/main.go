@@ -1,5 +1,5 @@
-// Command audit is what `make audit` runs: it starts the quickstart, has testssl.sh, sslscan, nmap and slowhttptest judge
-// it, and checks what they say. It ends with a table, and with 1 when a check fails. The tools are none of ours; where
+// Command audit is what `make audit` runs: it starts the quickstart, has testssl.sh, sslscan, nmap, slowhttptest and h2spec
+// judge it, and checks what they say. It ends with a table, and with 1 when a check fails. The tools are none of ours; where
 // they complain of what is right here, accepted says why.
 package main
 
@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -29,28 +30,36 @@ type check struct {
 // A judge is one tool: how it is run, and what must stand in the file that it writes.
 type judge struct {
 	name    string
+	command []string      // to run it; nil: its name
 	patient time.Duration // the most it may take
 	args    func(q *program.Quickstart, file string) []string
 	file    string
 	read    func(result, said []byte) ([]check, error) // its file, and its output
+
+	// beside is in place of read for what any server of net/http does: it also has the file of one.
+	beside func(result, plain []byte) ([]check, error)
 }
 
 var judges = []judge{
-	{"sslscan", time.Minute, func(q *program.Quickstart, file string) []string {
+	{name: "sslscan", patient: time.Minute, args: func(q *program.Quickstart, file string) []string {
 		return []string{"--no-colour", "--xml=" + file, q.Address}
-	}, "sslscan.xml", readSSLScan},
-	{"nmap", 2 * time.Minute, func(q *program.Quickstart, file string) []string {
+	}, file: "sslscan.xml", read: readSSLScan},
+	{name: "nmap", patient: 2 * time.Minute, args: func(q *program.Quickstart, file string) []string {
 		return []string{"-Pn", "-p", q.Port(), "--script", "ssl-enum-ciphers", "-oX", file, "localhost"}
-	}, "nmap.xml", readNmap},
-	{"testssl", 15 * time.Minute, func(q *program.Quickstart, file string) []string {
+	}, file: "nmap.xml", read: readNmap},
+	{name: "testssl", patient: 15 * time.Minute, args: func(q *program.Quickstart, file string) []string {
 		// Everything but the simulated clients and the list of each cipher, which sslscan and nmap give.
 		return []string{"--quiet", "--color", "0", "--warnings", "off", "--ip", "one", "--add-ca", q.Authority,
 			"-p", "-s", "-f", "-P", "-S", "-h", "-U", "--jsonfile", file, "https://" + q.Address}
-	}, "testssl.json", readTestSSL},
-	{"slowhttptest", 2 * time.Minute, func(q *program.Quickstart, file string) []string {
+	}, file: "testssl.json", read: readTestSSL},
+	{name: "slowhttptest", patient: 2 * time.Minute, args: func(q *program.Quickstart, file string) []string {
 		return []string{"-H", "-c", fmt.Sprint(slowClients), "-r", "100", "-i", "2", "-l", "30", "-x", "24", "-p", "3",
 			"-u", "https://" + q.Address + "/", "-g", "-o", strings.TrimSuffix(file, ".csv")}
-	}, "slow.csv", readSlow},
+	}, file: "slow.csv", read: readSlow},
+	{name: "h2spec", command: []string{"go", "run", h2spec}, patient: 10 * time.Minute, args: func(q *program.Quickstart, file string) []string {
+		host, port, _ := net.SplitHostPort(q.Address)
+		return []string{"-t", "-k", "-h", host, "-p", port, "-o", "2", "-j", file}
+	}, file: "h2spec.xml", beside: readH2Spec},
 }
 
 func main() {
@@ -100,22 +109,44 @@ func run(ctx context.Context, out io.Writer) (failed int, err error) {
 
 // judge runs the tool. One that cannot be run, or whose result cannot be read, is a failed check: silence is no good news.
 func (j judge) judge(ctx context.Context, q *program.Quickstart, dir string) []check {
-	ctx, cancel := context.WithTimeout(ctx, j.patient)
-	defer cancel()
-	file := filepath.Join(dir, j.file)
-	cmd := exec.CommandContext(ctx, j.name, j.args(q, file)...)
-	cmd.Dir = dir
-	endAll(cmd)
-	said, err := cmd.CombinedOutput()
-	result, missing := os.ReadFile(file)
-	if ctx.Err() != nil || missing != nil { // the exit code counts findings with some, and says nothing with others
-		return []check{{name: "comes to an end", seen: fmt.Sprintf("%v, %v: %s", err, missing, last(said, 300))}}
+	result, said, err := j.run(ctx, q, filepath.Join(dir, j.file))
+	if err != nil {
+		return []check{{name: "comes to an end", seen: err.Error()}}
 	}
-	checks, err := j.read(result, said)
+	read := func() ([]check, error) { return j.read(result, said) }
+	if j.beside != nil {
+		plain := plainServer()
+		defer plain.Close()
+		other, _, err := j.run(ctx, &program.Quickstart{Address: plain.Listener.Addr().String()}, filepath.Join(dir, "plain-"+j.file))
+		if err != nil {
+			return []check{{name: "comes to an end with net/http", seen: err.Error()}}
+		}
+		read = func() ([]check, error) { return j.beside(result, other) }
+	}
+	checks, err := read()
 	if err != nil {
 		return []check{{name: "result can be read", seen: err.Error()}}
 	}
 	return checks
+}
+
+// run gives the tool's file about a server, and its output.
+func (j judge) run(ctx context.Context, q *program.Quickstart, file string) (result, said []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, j.patient)
+	defer cancel()
+	command := j.command
+	if command == nil {
+		command = []string{j.name}
+	}
+	cmd := exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], j.args(q, file)...)...)
+	cmd.Dir = filepath.Dir(file)
+	endAll(cmd)
+	said, err = cmd.CombinedOutput()
+	result, missing := os.ReadFile(file)
+	if ctx.Err() != nil || missing != nil { // the exit code counts findings with some, and says nothing with others
+		return nil, nil, fmt.Errorf("%v, %v: %s", err, missing, last(said, 300))
+	}
+	return result, said, nil
 }
 
 // endAll has the tool and what it starts end together, by the group that it leads.
