@@ -187,7 +187,7 @@ func TestSurroundings(t *testing.T) {
 func throughSurrounding(t *testing.T, r *rig) {
 	began := time.Now()
 	answer, c := r.ask(t, r.Handshake(r.issuer.Token(user)).Add("Accept-Encoding: gzip").Bytes())
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 4*time.Second { // a middleware that keeps it back does so for ever
 		t.Errorf("the 101 took %v", took)
 	}
 	wantHead101(t, answer)
