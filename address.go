@@ -84,5 +84,6 @@ func (a *attempt) locate() bool {
 	a.secure = a.r.TLS != nil || a.proxies.Secure(peer, a.r.Header)
 	a.local = a.isLocalhost()
 	a.hintForwarder()
+	a.hintUpgrade()
 	return true
 }

@@ -2,8 +2,11 @@ package wssecure
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/wssecure/wssecure/internal/origin"
+	"github.com/wssecure/wssecure/internal/quote"
 )
 
 // AllowHosts names the only Hosts that are served, as "ws.example.com",
@@ -17,7 +20,7 @@ func AllowHosts(list ...string) Option {
 		}
 		hosts, errs := origin.NewHosts(list...)
 		d.faultErrs("AllowHosts", errs)
-		d.hosts = hosts
+		d.hosts, d.hostNames = hosts, slices.Clone(list)
 	}
 }
 
@@ -37,6 +40,15 @@ func SetPublicURL(url string) Option {
 		}
 		d.publicURL = &public
 	}
+}
+
+// finishHosts puts together what a refusal tells the operator.
+func (d *draft) finishHosts() {
+	names := d.hostNames
+	if u := d.publicURL; u != nil {
+		names = append(slices.Clip(names), strings.TrimPrefix(u.String(), u.Scheme+"://"))
+	}
+	d.hostsWanted = quote.Cut("a host of AllowHosts or SetPublicURL: "+strings.Join(names, " "), quote.Value)
 }
 
 // checkHost refuses a Host that is malformed or not served (RFC 9110 section 7.2).
@@ -59,7 +71,7 @@ func (a *attempt) checkHost() error {
 		return nil
 	}
 	a.status = http.StatusMisdirectedRequest
-	return a.refuse(ReasonHost, a.r.Host, "a host of AllowHosts or SetPublicURL")
+	return a.refuse(ReasonHost, a.r.Host, p.hostsWanted)
 }
 
 func (a *attempt) scheme() string {

@@ -8,7 +8,8 @@ import (
 // AllowLocalhost lets a page on http://localhost connect while developing: TLS,
 // Host and Origin are not asked for when the peer, the local address, the Host
 // and the Origin are all loopback and no forwarding header is there. A token is
-// still asked for, and nothing changes for anybody else.
+// still asked for, and nothing changes for anybody else. A client that is no page
+// sends "Origin: http://localhost".
 func AllowLocalhost() Option {
 	return func(d *draft) {
 		if d.once("AllowLocalhost") {

@@ -171,6 +171,7 @@ func (d *draft) fill(options ...string) {
 // request looks up. It leaves the faults of the draft complete.
 func (d *draft) finish() {
 	d.finishOrigins()
+	d.finishHosts()
 	d.finishAuth()
 	d.finishLimits()
 	d.finishLateToken()

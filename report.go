@@ -20,6 +20,10 @@ import (
 const (
 	hintPlaintextProxy = "plaintext-behind-proxy"
 	hintUnlisted       = "unlisted-forwarder"
+	hintNoProto        = "proxy-without-proto: this peer is a proxy of TrustProxies and does not say what its client used; let it set X-Forwarded-Proto"
+	hintNoLocalhost    = "localhost: while developing on this machine, add AllowLocalhost()"
+	hintNotLocalhost   = "not-localhost: AllowLocalhost is for pages, whose Host and one Origin are on localhost; without a page send Origin: http://localhost"
+	hintUpgradeRemoved = "upgrade-removed"
 	hintInnerRefused   = "inner-refused: the library behind refused; switch its own origin check off, the guard has decided"
 	hintAcceptsOfProxy = "accepts-of-a-proxy: a private address is over LimitAccepts or banned; if that is your proxy, add TrustProxies(...)"
 	hintOriginIsHost   = "origin-is-host: the Origin is this server's own, which the list lacks; React Native sends it, list it or not"
@@ -28,12 +32,14 @@ const (
 const (
 	onceProxy = iota
 	onceForwarder
+	onceUpgrade
 	hintCount
 )
 
 // hintPlaintext says once what to write when a proxy in front ends TLS.
 func (a *attempt) hintPlaintext() {
 	if !a.seemsProxied() {
+		a.hint = a.plaintextHint()
 		return
 	}
 	a.hint = hintPlaintextProxy
@@ -42,6 +48,39 @@ func (a *attempt) hintPlaintext() {
 	}
 	a.emitHint(fmt.Sprintf("plaintext from %s with X-Forwarded-Proto %s: if that is your proxy, add TrustProxies(...)",
 		a.peer, quote.Quoted(first(a.r.Header[headerXForwarded]), quote.Origin)))
+}
+
+// plaintextHint is what a developer may have left out on the way to TLS.
+func (a *attempt) plaintextHint() string {
+	h := a.r.Header
+	switch {
+	case a.proxies.Trusts(a.peer):
+		if len(h[headerXForwarded]) == 0 && len(h["Forwarded"]) == 0 {
+			return hintNoProto
+		}
+	case !a.peer.IsLoopback() || clientip.HasForwarding(h):
+	case a.policy.localhost:
+		return hintNotLocalhost
+	default:
+		return hintNoLocalhost
+	}
+	return ""
+}
+
+// hintUpgrade says once that a proxy in front takes away what makes a request a
+// handshake, as nginx does unless it is told otherwise. Nobody else writes the
+// key without the rest.
+func (a *attempt) hintUpgrade() {
+	h := a.r.Header
+	if len(h[headerUpgrade]) > 0 || len(h[headerWSKey]) == 0 || !clientip.IsPrivate(a.peer) && !a.proxies.Trusts(a.peer) {
+		return
+	}
+	a.hint = hintUpgradeRemoved
+	if a.hinted[onceUpgrade].Swap(true) {
+		return
+	}
+	a.emitHint(fmt.Sprintf("%s: from %s comes a Sec-WebSocket-Key without Upgrade: if that is your proxy, let it pass Upgrade and Connection on over HTTP/1.1",
+		hintUpgradeRemoved, a.peer))
 }
 
 // seemsProxied reports whether a private peer that nobody trusts says that its

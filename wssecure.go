@@ -72,6 +72,8 @@ type policy struct {
 	missingOrigin bool
 	requireOrigin bool
 	hosts         *origin.Hosts
+	hostNames     []string
+	hostsWanted   string // what a refusal tells the operator of both
 	publicURL     *origin.Origin
 	localhost     bool
 	plaintext     bool
