@@ -259,7 +259,7 @@ func (e *Event) attrs(out []slog.Attr) []slog.Attr {
 	text("wanted", e.Wanted)
 	text("hint", e.Hint)
 	if e.Err != nil {
-		text("error", quote.Cut(e.Err.Error(), quote.Value))
+		text("error", quote.Text(e.Err.Error(), quote.Value))
 	}
 	if e.Took > 0 {
 		out = append(out, slog.Duration("took", e.Took))

@@ -34,7 +34,19 @@ func Cut(s string, max int) string {
 	if len(s) <= max && plain(s) {
 		return s
 	}
-	return string(appendCut(make([]byte, 0, room(s, max)), s, max))
+	return string(appendCut(make([]byte, 0, room(s, max)), s, max, false))
+}
+
+// Text is Cut for an error's text, in which values may stand quoted and escaped already: its backslashes and double
+// quotes stay as they are, or a log that quotes what it writes would show them three deep.
+func Text(s string, max int) string {
+	if max <= 0 {
+		return ""
+	}
+	if len(s) <= max && plain(s) {
+		return s
+	}
+	return string(appendCut(make([]byte, 0, room(s, max)), s, max, true))
 }
 
 // Quoted is Cut with a double quote on each side; both count towards max. Below two bytes it is empty.
@@ -43,7 +55,7 @@ func Quoted(s string, max int) string {
 		return ""
 	}
 	b := append(make([]byte, 0, room(s, max)), '"')
-	b = appendCut(b, s, max-2)
+	b = appendCut(b, s, max-2, false)
 	return string(append(b, '"'))
 }
 
@@ -56,14 +68,18 @@ func room(s string, max int) int {
 	return max + longest
 }
 
-// appendCut appends at most max bytes to dst.
-func appendCut(dst []byte, s string, max int) []byte {
+// appendCut appends at most max bytes to dst; ours leaves backslashes and double quotes as they are.
+func appendCut(dst []byte, s string, max int, ours bool) []byte {
 	start := len(dst)
 	marked := start // the longest whole prefix that leaves room for the ellipsis
 	for len(s) > 0 {
 		end := len(dst)
 		r, size := utf8.DecodeRuneInString(s)
-		dst = appendRune(dst, r, s[:size])
+		if ours && (r == '\\' || r == '"') {
+			dst = append(dst, s[0])
+		} else {
+			dst = appendRune(dst, r, s[:size])
+		}
 		if len(dst)-start > max {
 			if max < len(ellipsis) {
 				return dst[:end]

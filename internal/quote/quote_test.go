@@ -74,6 +74,29 @@ func TestCutKeepsTheLimit(t *testing.T) {
 	}
 }
 
+func TestTextKeepsWhatIsQuoted(t *testing.T) {
+	for _, row := range []struct {
+		name, in string
+		max      int
+		want     string
+	}{
+		{"plain", "claim aud", quote.Value, "claim aud"},
+		{"a quoted value", `claim aud is "x\n", not "chat"`, quote.Value, `claim aud is "x\n", not "chat"`},
+		{"U-03 CR LF", "\"a\"\r\nlevel=INFO", quote.Value, `"a"\r\nlevel=INFO`},
+		{"U-03 ESC and U+202E", "\"\x1b[2J\u202e", quote.Value, `"\x1b[2J\u202e`},
+		{"U-03 invalid UTF-8", "\"\xff", quote.Value, `"\xff`},
+		{"cut", `"abcdefg"`, 6, `"ab…`},
+		{"nothing", `"`, 0, ""},
+		{"U-03 5 KB", strings.Repeat(`"`, 5<<10), quote.Value, strings.Repeat(`"`, 253) + "…"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := quote.Text(row.in, row.max); got != row.want {
+				t.Errorf("Text(%q, %d) = %s, want %s", row.in, row.max, got, row.want)
+			}
+		})
+	}
+}
+
 func TestQuotedCountsItsQuotes(t *testing.T) {
 	for _, row := range []struct {
 		in   string

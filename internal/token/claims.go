@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wssecure/wssecure/internal/quote"
 )
 
 // Claims are what an accepted token says. They are shared by all who present it: read, never write.
@@ -162,7 +164,7 @@ func (j *judge) checkUse(all map[string]any) *Error {
 func (j *judge) issuer(c *Claims, all map[string]any) *Error {
 	if j.tenants == nil {
 		if c.Issuer != j.rules.Issuer {
-			return show(Invalid, "claim iss is not ours: ", c.Issuer)
+			return otherThan("iss", j.rules.Issuer, c.Issuer)
 		}
 		return nil
 	}
@@ -179,7 +181,7 @@ func (j *judge) issuer(c *Claims, all map[string]any) *Error {
 func (j *judge) audience(all map[string]any) *Error {
 	if name := j.rules.AudienceClaim; name != "" {
 		if value, is := all[name].(string); !j.rules.AnyAudience && (!is || value != j.rules.Audience) {
-			return show(Invalid, "not for us by the claim ", name)
+			return otherThan(name, j.rules.Audience, value)
 		}
 		// Cognito: access and ID tokens of one client differ in token_use alone.
 		if name == "client_id" && !j.asked && all["token_use"] != "access" {
@@ -192,7 +194,7 @@ func (j *judge) audience(all map[string]any) *Error {
 		if j.rules.AnyAudience {
 			return nil
 		}
-		return errAudience
+		return otherThan("aud", j.rules.Audience)
 	}
 	ours := j.rules.AnyAudience
 	switch aud := aud.(type) {
@@ -210,9 +212,34 @@ func (j *judge) audience(all map[string]any) *Error {
 		return errAudForm
 	}
 	if !ours {
-		return errAudience
+		return otherThan("aud", j.rules.Audience, texts(aud)...)
 	}
 	return nil
+}
+
+// otherThan tells the developer of the two mistakes that everybody makes once, an issuer or an audience that is nearly the
+// right one, by showing both.
+func otherThan(claim, wanted string, seen ...string) *Error {
+	text := "missing or empty"
+	if s := strings.Join(seen, ", "); s != "" {
+		text = quote.Quoted(s, 64)
+	}
+	return &Error{Fault: Invalid, Err: errors.New("claim " + claim + " is " + text + ", not " + quote.Quoted(wanted, 64))}
+}
+
+// texts are those of a claim that is a string or a list of them.
+func texts(claim any) (all []string) {
+	switch claim := claim.(type) {
+	case string:
+		return []string{claim}
+	case []any:
+		for _, member := range claim {
+			if text, is := member.(string); is {
+				all = append(all, text)
+			}
+		}
+	}
+	return all
 }
 
 func has(all map[string]any, name string) bool {
