@@ -183,6 +183,10 @@ func RequireClientCert(pool *x509.CertPool) Option {
 			d.fault("RequireClientCert", "the pool is nil; pass the CA certificates of your clients")
 			return
 		}
+		if pool.Equal(x509.NewCertPool()) {
+			d.fault("RequireClientCert", "the pool is empty and admits nobody; see whether AppendCertsFromPEM returned true")
+			return
+		}
 		d.clientCAs = pool
 	}
 }

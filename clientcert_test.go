@@ -49,6 +49,13 @@ func newClientCA(t *testing.T, name string) *clientCA {
 	return ca
 }
 
+// strangers vouch for nobody who connects.
+func strangers() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(&x509.Certificate{Raw: []byte("nobody")})
+	return pool
+}
+
 // issue makes a client certificate; change may spoil it.
 func (ca *clientCA) issue(subject string, change ...func(*x509.Certificate)) tls.Certificate {
 	template := &x509.Certificate{

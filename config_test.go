@@ -91,6 +91,7 @@ func TestConfigurationErrors(t *testing.T) {
 		{"G-75", anybody(wssecure.AllowLateToken(time.Second)), `AllowLateToken: no verifier to ask; add RequireToken`},
 		{"G-36", withToken(wssecure.RequireAuthLevel(0, "mfa")), `RequireAuthLevel: a maximum age of 0s admits nobody; use 1s or more`},
 		{"G-37", opts{wssecure.RequireClientCert(nil)}, `RequireClientCert: the pool is nil; pass the CA certificates of your clients`},
+		{"G-37 an empty pool", opts{wssecure.RequireClientCert(x509.NewCertPool())}, `RequireClientCert: the pool is empty and admits nobody; see whether AppendCertsFromPEM returned true`},
 		{"G-38", anybody(wssecure.RequireCheck("tenant", nil)), `RequireCheck: the function of "tenant" is nil; pass a Check`},
 		{"G-39", anybody(wssecure.RequireCheck("origin", func(context.Context, *wssecure.Handshake) error { return nil })), `RequireCheck: "origin" is the name of a built-in check; choose another`},
 		{"G-40", anybody(wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{})), `LimitHandshakes: 0 per 0s admits nobody; use a rate such as PerMinute(600)`},

@@ -216,7 +216,12 @@ func (s *Session) emitClosed() {
 	e.Took = time.Since(s.opened())
 	e.In, e.Out = traffic(n)
 	e.PeerCode = StatusCode(n.PeerCode)
-	e.Seen = quote.Cut(s.wire.PeerReason(), quote.Value)
+	if said := s.wire.PeerReason(); said != c.text { // else it gives back our own
+		e.Seen = quote.Cut(said, quote.Value)
+	}
+	if c.by == ByGuard && s.late.Load() == nil {
+		e.Wanted = s.limits.Load().bound(e.Reason)
+	}
 	e.CloseCode = closeCode(n)
 	e.Count = max(0, s.messages.Load()-1) // the first refused message has its own event
 	s.core.audit.emit(e, s.policy.hooks)

@@ -84,7 +84,7 @@ type Event struct {
 	Issuer, Subject    string
 	ClientIP, PeerIP   netip.Addr
 
-	Seen, Wanted string // what a refusing check saw, and what it wanted
+	Seen, Wanted string // what a refusing check saw, and what it wanted; of a session the peer's words, and the limit that it met
 	Hint         string // what the operator may want to do about it
 	Err          error
 	Took         time.Duration // of the handshake; of the session when it closed

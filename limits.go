@@ -161,6 +161,32 @@ func (l Limits) rateFaults() (all []string) {
 	return all
 }
 
+// bound is the field that ends a session for r, with its value, as the operator
+// would write it: "" when none does.
+func (l Limits) bound(r Reason) string {
+	switch r {
+	case ReasonMessageSize:
+		return fmt.Sprintf("Limits.MessageSize %d", l.MessageSize)
+	case ReasonMessageRate:
+		return fmt.Sprintf("Limits.Messages %s; Limits.Bytes %s", l.Messages.words(), l.Bytes.words())
+	case ReasonControlRate:
+		return fmt.Sprintf("Limits.Controls %s", l.Controls.words())
+	case ReasonFragments:
+		return fmt.Sprintf("Limits.Fragments %d", l.Fragments)
+	case ReasonMessageTime:
+		return fmt.Sprintf("Limits.MessageTime %s", l.MessageTime)
+	case ReasonIdle:
+		return fmt.Sprintf("Limits.Idle %s", l.Idle)
+	case ReasonLifetime:
+		return fmt.Sprintf("Limits.Lifetime %s", l.Lifetime)
+	case ReasonPong:
+		return fmt.Sprintf("Limits.Pong %s", l.Pong)
+	case ReasonSlowReader:
+		return fmt.Sprintf("Limits.Write %s", l.Write)
+	}
+	return ""
+}
+
 // finishSession fills in the defaults and prepares what sessions ask for.
 func (d *draft) finishSession() {
 	d.limits = d.limits.over(defaultLimits)

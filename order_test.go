@@ -2,7 +2,6 @@ package wssecure_test
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -219,7 +218,7 @@ var checkRows = map[string]checkRow{
 	"credential": {change: func(hs *probe.Handshake, _ *http.Request) { hs.Add("Sec-WebSocket-Protocol: bearer, good") }, answer: "400 invalid-request"},
 	"token":      {change: func(hs *probe.Handshake, _ *http.Request) { hs.Set("Authorization", "Bearer bad") }, answer: "401 token-invalid"},
 	"client-cert": {
-		options: []wssecure.Option{wssecure.RequireClientCert(x509.NewCertPool())}, answer: "403 forbidden",
+		options: []wssecure.Option{wssecure.RequireClientCert(strangers())}, answer: "403 forbidden",
 	},
 	"auth-level": {
 		options: []wssecure.Option{wssecure.RequireAuthLevel(time.Hour, "mfa")}, answer: "401 auth-level",

@@ -36,6 +36,9 @@ func (r Rate) filled() Rate {
 	return r
 }
 
+// words are for the operator.
+func (r Rate) words() string { return fmt.Sprintf("%d per %s, %d at once", r.N, r.Per, r.Burst) }
+
 func (r Rate) times(k int) Rate { return Rate{N: r.N * k, Per: r.Per, Burst: r.Burst * k} }
 
 // mostPerRate keeps the arithmetic of every limiter far from overflow.
@@ -331,8 +334,7 @@ func (a *attempt) judgeAddress(v *store.Verdict) error {
 		})
 	}
 	return a.refuseSaying(ReasonRate, func(a *attempt) (seen, wanted string) {
-		rate := a.policy.addressRate.rate
-		return a.client.String(), fmt.Sprintf("%d per %s, %d at once", rate.N, rate.Per, rate.Burst)
+		return a.client.String(), Rate(a.policy.addressRate.rate).words()
 	})
 }
 

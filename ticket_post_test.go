@@ -2,7 +2,6 @@ package wssecure_test
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -58,7 +57,7 @@ func TestTicketHandlerJudgesAsAHandshake(t *testing.T) {
 		{name: "credential", change: header("Authorization", "Bearer a b"), status: 400, reason: wssecure.ReasonCredential},
 		{name: "no token", change: func(r *http.Request) { delete(r.Header, "Authorization") }, status: 401, reason: wssecure.ReasonTokenMissing},
 		{name: "bad token", change: header("Authorization", "Bearer a.b.c"), status: 401, reason: wssecure.ReasonTokenInvalid},
-		{name: "client certificate", opts: []wssecure.Option{wssecure.RequireClientCert(x509.NewCertPool())}, status: 403, reason: wssecure.ReasonForbidden},
+		{name: "client certificate", opts: []wssecure.Option{wssecure.RequireClientCert(strangers())}, status: 403, reason: wssecure.ReasonForbidden},
 		{name: "scope", opts: []wssecure.Option{wssecure.RequireScopes("admin")}, status: 403, reason: wssecure.ReasonScope},
 		{name: "claim", opts: []wssecure.Option{wssecure.RequireClaim("role", "x")}, status: 403, reason: wssecure.ReasonForbidden},
 		{name: "custom", opts: []wssecure.Option{never}, status: 403, reason: wssecure.ReasonForbidden},

@@ -3,6 +3,7 @@ package token
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -48,6 +49,9 @@ func newDiscovered[T any](j *judge, issuer string, f *fetcher, wrap func(*Claims
 func checkIssuer(r Rules) error {
 	if r.Issuer == "" {
 		return nil // newJudge says so
+	}
+	if issuer, found := strings.CutSuffix(r.Issuer, metadataPath); found {
+		return &ConfigError{r.Option, strconv.Quote(r.Issuer) + " is where its metadata is; write the iss your tokens carry, as " + strconv.Quote(issuer)}
 	}
 	const tenant = "tenantid"
 	err := CheckURL(r.Option, strings.ReplaceAll(r.Issuer, tenantMark, tenant))

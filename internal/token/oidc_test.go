@@ -323,6 +323,7 @@ func TestOIDCErrors(t *testing.T) {
 		{"G-24", func(r *token.Rules) { r.Audience = "" }, []string{"OIDC: the audience is empty; write the one your tokens carry"}},
 		{"G-88", func(r *token.Rules) { r.Issuer, r.Tenants = "https://x.example/{tenantid}", []string{} }, []string{"Tenants: the list is empty; name the tenants you serve"}},
 		{"J-44 no issuer", func(r *token.Rules) { r.Issuer = "" }, []string{"OIDC: the issuer is empty; write the iss your tokens carry"}},
+		{"the metadata's own address", func(r *token.Rules) { r.Issuer += "/t/.well-known/openid-configuration" }, []string{`OIDC: "https://id.example.com/t/.well-known/openid-configuration" is where its metadata is; write the iss your tokens carry, as "https://id.example.com/t"`}},
 		{"J-44 query", func(r *token.Rules) { r.Issuer += "?a=b" }, []string{`OIDC: "https://id.example.com?a=b" has a query; write "https://id.example.com"`}},
 		{"J-44 fragment", func(r *token.Rules) { r.Issuer += "#" }, []string{`OIDC: "https://id.example.com#" has a fragment; write "https://id.example.com"`}},
 		{"J-44 user", func(r *token.Rules) { r.Issuer = "https://u:p@id.example.com" }, []string{`OIDC: the URL for "id.example.com" has a user or password; write "https://id.example.com"`}},

@@ -192,7 +192,7 @@ func (j *judge) staticKeys(jwks []byte) ([]*key, error) {
 	var wrong []error
 	for i := range total {
 		var short *shortKey
-		if errors.As(dropped[i], &short) || len(usable) > 0 && dropped[i] == errPrivate {
+		if errors.As(dropped[i], &short) || dropped[i] == errPrivate {
 			wrong = append(wrong, &ConfigError{option, fmt.Sprintf("key %d %v", i+1, dropped[i])})
 		}
 	}
