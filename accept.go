@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -246,8 +247,14 @@ func (s *Session) run(ctx context.Context, c *Conn, serve func(context.Context, 
 		}
 		return
 	}
+	if errors.Is(err, context.Canceled) && s.err() == nil {
+		err = fmt.Errorf("%w: %w", err, errForeignContext)
+	}
 	s.endWith(asRejection(err, ReasonInternal), ByApp, 1011)
 }
+
+// errForeignContext is said where the session itself has not ended.
+var errForeignContext = errors.New("not the session's; the context of its request ends with the handshake, use the one that user code is given")
 
 // panicked ends a session whose user code has panicked, and logs where.
 func (s *Session) panicked(p any) {

@@ -1,6 +1,9 @@
 package wssecure_test
 
 import (
+	"context"
+	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -99,5 +102,75 @@ func TestHostAdvice(t *testing.T) {
 				t.Errorf("seen %q, wanted %q, want %q", e.Seen, e.Wanted, tc.want)
 			}
 		})
+	}
+}
+
+// TestDecidedUnavailable: who says so itself needs no advice.
+func TestDecidedUnavailable(t *testing.T) {
+	s := newIssued(t, wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireCheck("tenant", func(context.Context, *wssecure.Handshake) error {
+		return &wssecure.Rejection{Reason: wssecure.ReasonUnavailable, Err: errors.New("away")}
+	}))
+	if _, e := wantRefused(t, s, page(s, wssecuretest.Origin), 503, wssecure.ReasonUnavailable); e.Hint != "" {
+		t.Errorf("the hint is %q", e.Hint)
+	}
+}
+
+// TestForeignContext: whoever reads with the context of the request, which has
+// ended, is told which one to take; the end of the session is no mistake.
+func TestForeignContext(t *testing.T) {
+	const advice = "use the one that user code is given"
+	start := func(t *testing.T, serve func(ctx context.Context, asked *http.Request, c *wssecure.Conn) error) wssecure.Event {
+		issuer := wssecuretest.NewIssuer(t, "")
+		s := wssecuretest.Start(t, wssecuretest.Config{
+			Options: opts(wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option()),
+			Handler: func(g *wssecure.Guard) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					g.ConnHandler(func(ctx context.Context, c *wssecure.Conn) error { return serve(ctx, r, c) }).ServeHTTP(w, r)
+				})
+			},
+		})
+		_, c := wantAdmitted(t, s, s.Handshake(issuer.Token("alice")))
+		defer c.Close()
+		return s.WaitEvent(wssecure.EventClosed)
+	}
+	t.Run("the request's", func(t *testing.T) {
+		e := start(t, func(_ context.Context, r *http.Request, c *wssecure.Conn) error {
+			<-r.Context().Done()
+			_, _, err := c.Read(r.Context())
+			return err
+		})
+		if e.Reason != wssecure.ReasonInternal || !errors.Is(e.Err, context.Canceled) || !strings.HasSuffix(e.Err.Error(), advice) {
+			t.Errorf("%s: %v", e.Reason, e.Err)
+		}
+	})
+	t.Run("the session's", func(t *testing.T) {
+		e := start(t, func(ctx context.Context, _ *http.Request, c *wssecure.Conn) error {
+			c.Session().Close(4000, "")
+			return ctx.Err()
+		})
+		if e.Reason != wssecure.ReasonDone || e.Err != nil {
+			t.Errorf("%s: %v", e.Reason, e.Err)
+		}
+	})
+}
+
+// TestNilHandlers fails where the mistake is made, not at the first request.
+func TestNilHandlers(t *testing.T) {
+	g, err := wssecure.New(anybody()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, make := range map[string]func(){
+		"wssecure: Handler: next is nil; pass the handler to guard":                       func() { g.Handler(nil) },
+		"wssecure: ConnHandler: serve is nil; pass the function that serves a connection": func() { g.ConnHandler(nil) },
+	} {
+		func() {
+			defer func() {
+				if p := recover(); p != name {
+					t.Errorf("panicked with %v, want %s", p, name)
+				}
+			}()
+			make()
+		}()
 	}
 }

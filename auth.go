@@ -96,7 +96,8 @@ type Verifier interface {
 }
 
 // VerifierFunc is a function as a [Verifier], for session ids or a service of
-// your own. It runs under the time of [LimitHandshakeTime].
+// your own: it returns [ReasonTokenInvalid] for a bad one, any other error says
+// that it could not decide. It runs under the time of [LimitHandshakeTime].
 type VerifierFunc func(ctx context.Context, token string) (*Identity, error)
 
 // Verify calls f.
@@ -281,6 +282,7 @@ func (a *attempt) verify(text string) (*Identity, error) {
 		return err
 	})
 	if err != nil {
+		a.hintUndecided(err)
 		a.forgedAgain = errors.Is(err, ReasonTokenForged) && !a.badTokens.first(text)
 		return nil, err
 	}

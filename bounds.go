@@ -62,13 +62,29 @@ func (c *core) bounded(ctx context.Context, limit time.Duration, n *calls, fn fu
 		if err == nil {
 			return nil
 		}
-		return asRejection(err, ReasonUnavailable)
+		if rejection := decided(err); rejection != nil {
+			return rejection
+		}
+		return &Rejection{Reason: ReasonUnavailable, Err: reasonless{err}}
 	case <-deadline.C:
 		n.overdue.Add(1)
 		if settled.Swap(true) {
 			n.overdue.Add(-1)
 		}
 		return &Rejection{Reason: ReasonUnavailable, Err: context.DeadlineExceeded}
+	}
+}
+
+// reasonless is an error of the application without a Reason.
+type reasonless struct{ error }
+
+func (r reasonless) Unwrap() error { return r.error }
+
+// hintUndecided tells whoever wrote a verifier or check whose error admits nobody
+// but does not refuse either, which it may have been meant to.
+func (a *attempt) hintUndecided(err error) {
+	if _, ok := errors.AsType[reasonless](err); ok && a.hint == "" {
+		a.hint = hintUndecided
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 // noServe is an application that must not be reached.
-func noServe(t *testing.T) serveFunc {
+func noServe(t testing.TB) serveFunc {
 	return func(context.Context, *wssecure.Conn) error {
 		t.Error("user code of a refused handshake ran")
 		return nil

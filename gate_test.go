@@ -55,6 +55,7 @@ func newTokenGate(t testing.TB, serve func(context.Context, *wssecure.Conn) erro
 	return g
 }
 
+// start opens the gate; a nil serve is one that nobody reaches.
 func (g *gate) start(serve func(context.Context, *wssecure.Conn) error, options []wssecure.Option) {
 	g.t.Helper()
 	guard, err := wssecure.New(append(options,
@@ -64,6 +65,9 @@ func (g *gate) start(serve func(context.Context, *wssecure.Conn) error, options 
 	)...)
 	if err != nil {
 		g.t.Fatal(err)
+	}
+	if serve == nil {
+		serve = noServe(g.t)
 	}
 	g.guard, g.serve = guard, guard.ConnHandler(serve)
 	g.t.Cleanup(g.close)

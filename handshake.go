@@ -324,6 +324,7 @@ func (a *attempt) checkCustom() error {
 		h := a.handshake()
 		err := a.bounded(a.r.Context(), a.policy.handshakeTime, c.calls, func(ctx context.Context) error { return c.fn(ctx, h) })
 		if err != nil {
+			a.hintUndecided(err)
 			return err
 		}
 	}

@@ -24,6 +24,7 @@ const (
 	hintNoLocalhost    = "localhost: while developing on this machine, add AllowLocalhost()"
 	hintNotLocalhost   = "not-localhost: AllowLocalhost is for pages, whose Host and one Origin are on localhost; without a page send Origin: http://localhost"
 	hintUpgradeRemoved = "upgrade-removed"
+	hintUndecided      = "undecided: an error without a Reason says that nothing could be decided; to refuse return one, as ReasonTokenInvalid or ReasonForbidden"
 	hintInnerRefused   = "inner-refused: the library behind refused; switch its own origin check off, the guard has decided"
 	hintAcceptsOfProxy = "accepts-of-a-proxy: a private address is over LimitAccepts or banned; if that is your proxy, add TrustProxies(...)"
 	hintOriginIsHost   = "origin-is-host: the Origin is this server's own, which the list lacks; React Native sends it, list it or not"

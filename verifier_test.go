@@ -64,6 +64,10 @@ func (j *judgement) check(t *testing.T, s *wssecuretest.Server, text, check stri
 	if e.Check != check {
 		t.Errorf("check %q, want %q", e.Check, check)
 	}
+	// Only an error that names no Reason may have been meant to refuse.
+	if undecided := strings.HasPrefix(e.Hint, "undecided: "); undecided != (j.reason == wssecure.ReasonUnavailable) {
+		t.Errorf("the hint is %q", e.Hint)
+	}
 	after := r.Get("Retry-After")
 	if (after != "") != (j.status == 429 || j.status == 503) || j.name == "Retry-After" && after != "90" {
 		t.Errorf("Retry-After: %q", after)

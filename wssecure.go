@@ -262,8 +262,11 @@ func (c *core) adopt(p *policy) {
 // request goes to next with security headers, without being asked for a token
 // (a polling fallback on the same path must ask by itself), and with a writer
 // that can neither be hijacked nor switch protocols. The library's own origin
-// check should be off: the guard has already decided.
+// check should be off: the guard has already decided. A nil next panics.
 func (g *Guard) Handler(next http.Handler) http.Handler {
+	if next == nil {
+		panic("wssecure: Handler: next is nil; pass the handler to guard")
+	}
 	switchOver := func(a *attempt) { a.handOn(next) }
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isUpgrade(r) {
@@ -276,10 +279,16 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 
 // ConnHandler upgrades and gives user code a [Conn]. serve runs on its own
 // goroutine, with a context that ends with the session and holds only the
-// guard's values and those of [SetContext]. What it returns ends the session:
-// nil with 1000, an error with a [Reason] in its chain with that one's close
-// code, any other with 1011. A request that is no upgrade gets 426.
+// guard's values and those of [SetContext]; the request's own has ended by then.
+// It reads until an error, or calls [Conn.CloseRead] where it only sends: whoever
+// does neither hears of a peer that has left only when a ping is not answered.
+// What it returns ends the session: nil with 1000, an error with a [Reason] in its
+// chain with that one's close code, any other with 1011. A request that is no
+// upgrade gets 426. A nil serve panics.
 func (g *Guard) ConnHandler(serve func(ctx context.Context, c *Conn) error) http.Handler {
+	if serve == nil {
+		panic("wssecure: ConnHandler: serve is nil; pass the function that serves a connection")
+	}
 	switchOver := func(a *attempt) { a.accept(serve) }
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isUpgrade(r) {
