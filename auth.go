@@ -270,8 +270,8 @@ func (a *attempt) verify(text string) (*Identity, error) {
 	p := a.policy
 	if own, ok := p.verifier.(ownVerifier); ok && own.boundsItself() {
 		id, err := own.Verify(a.r.Context(), text)
-		if fault, ok := errors.AsType[*token.Error](err); ok {
-			a.forgedAgain = fault.Again
+		if err != nil {
+			a.forgedAgain = isForgedAgain(err)
 		}
 		return id, err
 	}
@@ -287,6 +287,17 @@ func (a *attempt) verify(text string) (*Identity, error) {
 		return nil, err
 	}
 	return verified.Load(), nil
+}
+
+// isForgedAgain reports whether one of our verifiers has refused this very token
+// within the last minute. It looks at a Rejection's cause itself, since Unwrap
+// allocates, and such a flood should not.
+func isForgedAgain(err error) bool {
+	if r, ok := err.(*Rejection); ok {
+		err = r.Err
+	}
+	fault, ok := errors.AsType[*token.Error](err)
+	return ok && fault.Again
 }
 
 // checkProof holds a token that is bound to a client certificate (RFC 8705

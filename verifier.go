@@ -254,8 +254,7 @@ func (v *tokenVerifier) Verify(ctx context.Context, text string) (*Identity, err
 
 func tokenRejection(err error) *Rejection {
 	reason := ReasonUnavailable
-	var fault *token.Error
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*token.Error](err); ok {
 		switch fault.Fault {
 		case token.Invalid:
 			reason = ReasonTokenInvalid
