@@ -140,6 +140,9 @@ func isNumber(label string) bool {
 
 // isDottedQuad says whether s is four decimal bytes without leading zeros.
 func isDottedQuad(s string) bool {
+	if s == "" || !isDigit(s[0]) {
+		return false // as nearly every name
+	}
 	for i := range 4 {
 		part, rest, more := strings.Cut(s, ".")
 		if more != (i < 3) || part == "" || len(part) > 3 || part[0] == '0' && len(part) > 1 {

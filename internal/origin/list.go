@@ -21,7 +21,7 @@ const (
 // label. A nil List matches nothing.
 type List struct {
 	texts map[string]struct{} // of exact, as browsers write them
-	exact map[Origin]struct{}
+	exact map[string][]Origin // by Host
 	stars map[Origin]struct{} // Host without "*."
 	depth int                 // labels of the longest starred name
 }
@@ -34,7 +34,7 @@ func NewList(patterns ...string) (*List, []error) {
 	if len(patterns) == 0 {
 		return nil, []error{fault("the list is empty; name an origin, or leave the option out for same-origin")}
 	}
-	l := &List{texts: make(map[string]struct{}), exact: make(map[Origin]struct{}), stars: make(map[Origin]struct{})}
+	l := &List{texts: make(map[string]struct{}), exact: make(map[string][]Origin), stars: make(map[Origin]struct{})}
 	first := make(map[string]string, len(patterns)) // canonical -> as given
 	var faults []error
 	for _, p := range patterns {
@@ -49,7 +49,7 @@ func NewList(patterns ...string) (*List, []error) {
 		}
 		first[canonical(o, star)] = p
 		if !star {
-			l.exact[o] = struct{}{}
+			l.exact[o.Host] = append(l.exact[o.Host], o)
 			l.texts[o.String()] = struct{}{}
 			continue
 		}
@@ -84,7 +84,7 @@ func (l *List) MatchOrigin(o Origin) Verdict {
 	if l == nil {
 		return None
 	}
-	if _, ok := l.exact[o]; ok {
+	if slices.Contains(l.exact[o.Host], o) {
 		return Exact
 	}
 	for name := range parents(o.Host, l.depth) {
@@ -101,8 +101,8 @@ func (l *List) Strings() []string {
 		return nil
 	}
 	all := make([]string, 0, len(l.exact)+len(l.stars))
-	for o := range l.exact {
-		all = append(all, canonical(o, false))
+	for text := range l.texts {
+		all = append(all, text)
 	}
 	for o := range l.stars {
 		all = append(all, canonical(o, true))

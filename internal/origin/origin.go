@@ -49,12 +49,9 @@ func Parse(s string) (Origin, error) {
 	if len(s) > maxOrigin {
 		return Origin{}, errLength
 	}
-	scheme, authority, ok := strings.Cut(s, "://")
-	if !ok {
-		return Origin{}, errForm
-	}
-	if !isScheme(scheme) {
-		return Origin{}, errScheme
+	scheme, authority, err := cutScheme(s)
+	if err != nil {
+		return Origin{}, err
 	}
 	name, port, err := parseAuthority(authority)
 	if err != nil {
@@ -65,7 +62,6 @@ func Parse(s string) (Origin, error) {
 	if strings.HasSuffix(name, ".") {
 		return Origin{}, errHost
 	}
-	scheme = lower(scheme)
 	if port == 0 {
 		port = defaultPort(scheme)
 	}
@@ -101,6 +97,21 @@ func defaultPort(scheme string) uint16 {
 		return 443
 	}
 	return 0
+}
+
+// cutScheme takes the scheme off s, in lower case.
+func cutScheme(s string) (scheme, rest string, err error) {
+	if rest, ok := strings.CutPrefix(s, "https://"); ok {
+		return "https", rest, nil // as nearly every page's
+	}
+	scheme, rest, ok := strings.Cut(s, "://")
+	switch {
+	case !ok:
+		return "", "", errForm
+	case !isScheme(scheme):
+		return "", "", errScheme
+	}
+	return lower(scheme), rest, nil
 }
 
 // isScheme holds s against RFC 3986, section 3.1.
