@@ -1,7 +1,6 @@
 package wssecure
 
 import (
-	"encoding/hex"
 	"math"
 	"net/http"
 	"strconv"
@@ -220,7 +219,7 @@ func (a *attempt) writeProblem(ruling *ruling) {
 		p = problemOf(ruling.public, a.status)
 	}
 	body := append(a.body[:0], p.before...)
-	body = hex.AppendEncode(body, a.id[:])
+	body = a.id.appendTo(body)
 	body = append(body, p.after...)
 	// The peer may be gone; the event tells what was decided.
 	_, _ = a.w.Write(body)
@@ -258,7 +257,7 @@ func (a *attempt) report(r Reason) {
 func (a *attempt) originBudgetSpent(r Reason) bool {
 	switch r {
 	case ReasonOrigin, ReasonOriginMissing, ReasonOriginDuplicate, ReasonFetchMetadata:
-		return !a.trusted.Contains(a.client) && !a.refusedOrigins.take(a.client, time.Now())
+		return !a.trusted.Contains(a.client) && !a.refusedOrigins.take(a.client, a.started)
 	}
 	return false
 }
@@ -277,4 +276,12 @@ func (a *attempt) cutFlood(r Reason) {
 		return
 	}
 	conn.Close()
+}
+
+func (id eventID) appendTo(b []byte) []byte {
+	const digits = "0123456789abcdef"
+	for _, c := range id {
+		b = append(b, digits[c>>4], digits[c&15])
+	}
+	return b
 }
