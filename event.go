@@ -159,7 +159,7 @@ func (a *attempt) event(kind EventKind) Event {
 		seen, wanted = a.finding.say(a)
 	}
 	e := Event{
-		Kind: kind, Time: time.Now().UTC(), ID: a.id.String(), Check: a.check, Local: a.decidedHere,
+		Kind: kind, Time: time.Now().UTC(), ID: a.id.String(), Check: a.checkName(), Local: a.decidedHere,
 		Origin:   quotedOrigin(a.r.Header),
 		Host:     quote.Cut(a.r.Host, quote.Value),
 		Path:     strings.Clone(quote.Cut(a.r.URL.Path, quote.Value)),

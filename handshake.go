@@ -92,12 +92,12 @@ type attempt struct {
 	body         [320]byte // of the answer
 
 	originTrust originTrust
-	check       string // the check that runs or refused
+	step        int    // of run, from 1: how many checks have begun
+	check       string // the one that refused, where it is not that of the step
 	finding     finding
 	refusal     Rejection // what refuse returns: a flood of refusals makes no garbage
-	refusedFor  Reason
-	ruled       *ruling // the one of refusedFor
-	status      int     // in place of the reason's own
+	ruled       *ruling   // on the reason it is refused for
+	status      int       // in place of the reason's own
 	hint        string
 	forgedAgain bool // this very token failed within the last minute
 }
@@ -132,16 +132,19 @@ type finding struct {
 // refuse notes for the operator what was seen and wanted, and refuses.
 func (a *attempt) refuse(r Reason, seen, wanted string) error {
 	a.finding.seen, a.finding.wanted, a.finding.say = seen, wanted, nil
-	a.refusal = Rejection{Reason: r}
-	return &a.refusal
+	return a.rejection(r)
 }
 
 // refuseSaying is refuse for words that have to be put together: a flood that
 // nobody listens to must not pay for them.
 func (a *attempt) refuseSaying(r Reason, say func(*attempt) (seen, wanted string)) error {
-	err := a.refuse(r, "", "")
 	a.finding.say = say
-	return err
+	return a.rejection(r)
+}
+
+func (a *attempt) rejection(r Reason) error {
+	a.refusal = Rejection{Reason: r}
+	return &a.refusal
 }
 
 // namedCheck is one entry of the ordered list: its place belongs to the check, never
@@ -183,13 +186,20 @@ var builtinChecks = []string{
 // run asks every check in order; the first refusal wins.
 func (a *attempt) run() error {
 	for i := range a.policy.checks {
-		c := &a.policy.checks[i]
-		a.check = c.name
-		if err := c.run(a); err != nil {
+		a.step = i + 1
+		if err := a.policy.checks[i].run(a); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkName is the check that runs or refused.
+func (a *attempt) checkName() string {
+	if a.check == "" && a.step > 0 {
+		return a.policy.checks[a.step-1].name
+	}
+	return a.check
 }
 
 // isUpgrade classifies conservatively: whatever any server behind might take for
@@ -328,6 +338,7 @@ func (a *attempt) checkCustom() error {
 			return err
 		}
 	}
+	a.check = ""
 	return nil
 }
 

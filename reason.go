@@ -168,6 +168,7 @@ var verdicts = map[Reason]verdict{
 // needs, since a flood of them pays for each.
 type ruling struct {
 	verdict // its public reason is never ""
+	reason  Reason
 	place   int
 	problem problem // the body of its status
 }
@@ -179,7 +180,7 @@ func makeRulings() map[Reason]*ruling {
 	all := make(map[Reason]*ruling, len(verdicts))
 	for r, v := range verdicts {
 		v.public = cmp.Or(v.public, r)
-		all[r] = &ruling{verdict: v, place: len(all), problem: makeProblem(v.public, v.status)}
+		all[r] = &ruling{verdict: v, reason: r, place: len(all), problem: makeProblem(v.public, v.status)}
 	}
 	return all
 }

@@ -93,15 +93,15 @@ func (a *attempt) reject(err error) {
 
 // ruling is r's. Several steps of a refusal ask for it, so it is kept.
 func (a *attempt) ruling(r Reason) *ruling {
-	if a.ruled == nil || a.refusedFor != r {
-		a.refusedFor, a.ruled = r, r.ruling()
+	if a.ruled == nil || a.ruled.reason != r {
+		a.ruled = r.ruling()
 	}
 	return a.ruled
 }
 
 // explain keeps why for the operator, unless the check has already.
 func (a *attempt) explain(err error) {
-	if a.finding.err == nil {
+	if err != nil && a.finding.err == nil {
 		a.finding.err = err
 	}
 }

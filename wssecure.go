@@ -375,7 +375,7 @@ func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver 
 func (a *attempt) judge() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("check %s panicked: %v", a.check, p)}
+			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("check %s panicked: %v", a.checkName(), p)}
 		}
 	}()
 	if !a.locate() {
