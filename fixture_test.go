@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -86,6 +87,9 @@ func wantProblem(t *testing.T, s *wssecuretest.Server, r *probe.Response, reason
 	}
 	if len(members) != 4 {
 		t.Errorf("problem body has %d members, want 4: %s", len(members), r.Body)
+	}
+	if members["status"] != float64(r.Status) || members["title"] != http.StatusText(r.Status) {
+		t.Errorf("problem body of status %d: %s", r.Status, r.Body)
 	}
 	id, _ := members["instance"].(string)
 	e := eventOf(t, s, id)
