@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -109,23 +110,45 @@ func run(ctx context.Context, out io.Writer) (failed int, err error) {
 
 // judge runs the tool. One that cannot be run, or whose result cannot be read, is a failed check: silence is no good news.
 func (j judge) judge(ctx context.Context, q *program.Quickstart, dir string) []check {
+	if j.beside != nil {
+		return j.compare(ctx, q, dir)
+	}
 	result, said, err := j.run(ctx, q, filepath.Join(dir, j.file))
 	if err != nil {
 		return []check{{name: "comes to an end", seen: err.Error()}}
 	}
-	read := func() ([]check, error) { return j.read(result, said) }
-	if j.beside != nil {
-		plain := plainServer()
-		defer plain.Close()
-		other, _, err := j.run(ctx, &program.Quickstart{Address: plain.Listener.Addr().String()}, filepath.Join(dir, "plain-"+j.file))
+	checks, err := j.read(result, said)
+	if err != nil {
+		return []check{{name: "result can be read", seen: err.Error()}}
+	}
+	return checks
+}
+
+// tries is how often a comparison is made at most: some cases are a race between an answer and what the client sends next,
+// and now and then go the other way. What is wrong is wrong each time.
+const tries = 3
+
+// compare runs the tool against the quickstart and against a plain server.
+func (j judge) compare(ctx context.Context, q *program.Quickstart, dir string) (checks []check) {
+	server := plainServer()
+	defer server.Close()
+	plain := &program.Quickstart{Address: server.Listener.Addr().String()}
+	for range tries {
+		ours, _, err := j.run(ctx, q, filepath.Join(dir, j.file))
+		if err != nil {
+			return []check{{name: "comes to an end", seen: err.Error()}}
+		}
+		theirs, _, err := j.run(ctx, plain, filepath.Join(dir, "plain-"+j.file))
 		if err != nil {
 			return []check{{name: "comes to an end with net/http", seen: err.Error()}}
 		}
-		read = func() ([]check, error) { return j.beside(result, other) }
-	}
-	checks, err := read()
-	if err != nil {
-		return []check{{name: "result can be read", seen: err.Error()}}
+		checks, err = j.beside(ours, theirs)
+		if err != nil {
+			return []check{{name: "result can be read", seen: err.Error()}}
+		}
+		if !slices.ContainsFunc(checks, func(c check) bool { return !c.good }) {
+			return checks
+		}
 	}
 	return checks
 }
