@@ -43,6 +43,7 @@ type outcome struct {
 	code     int
 	out, err string
 	took     time.Duration
+	memory   int64 // at most, in bytes; 0 where the system does not say
 }
 
 // patience is longer than any run may take.
@@ -58,12 +59,39 @@ func run(t *testing.T, token string, args ...string) outcome {
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	began := time.Now()
-	err := cmd.Run()
+	memory := make(chan int64, 1)
+	err := cmd.Start()
+	if err == nil {
+		ended := make(chan struct{})
+		go func() { memory <- most(cmd.Process.Pid, ended) }()
+		err = cmd.Wait()
+		close(ended)
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		t.Fatalf("%v: %v\n%s", args, err, stderr.String())
 	}
-	return outcome{cmd.ProcessState.ExitCode(), out.String(), stderr.String(), time.Since(began)}
+	return outcome{cmd.ProcessState.ExitCode(), out.String(), stderr.String(), time.Since(began), <-memory}
+}
+
+// most is the largest size of a process in memory, looked at now and then until it has ended. What the kernel reports of an
+// ended child counts this process too, from which it was forked.
+func most(pid int, ended <-chan struct{}) (size int64) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if _, peak, found := strings.Cut(string(status), "VmHWM:"); found {
+			var kib int64
+			fmt.Sscan(peak, &kib)
+			size = max(size, kib<<10)
+		}
+		select {
+		case <-tick.C:
+		case <-ended:
+			return size
+		}
+	}
 }
 
 // A document is what the tests read of the JSON.

@@ -104,7 +104,7 @@ func (l *link) handshake(h *probe.Handshake) (*link, answer) {
 	began := time.Now()
 	sent := l.Send(h.Bytes())
 	r, err := l.Answer() // also when not all could be sent: a server may refuse before it has read everything
-	if err == nil {
+	if r != nil {        // a fault in its body is none of the answer
 		return l, answer{response: r, took: time.Since(began)}
 	}
 	l.Close()
