@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wssecure/wssecure/cmd/wssecure/internal/finding"
+	"github.com/wssecure/wssecure/cmd/wssecure/internal/report"
 	"github.com/wssecure/wssecure/cmd/wssecure/internal/scan"
 )
 
@@ -30,7 +31,7 @@ func (c *console) explain(args []string) int {
 		{"tried", r.Title}, {"why", r.Why}, {"fix", r.Fix}, {"wssecure", r.Option}, {"see", strings.Join(r.Refs, ", ")},
 	} {
 		if field.text != "" {
-			fmt.Fprintf(c.out, "  %-9s %s\n", field.name, field.text)
+			fmt.Fprint(c.out, report.Block(fmt.Sprintf("  %-9s ", field.name), field.text))
 		}
 	}
 	return exitFine
@@ -51,7 +52,7 @@ func (c *console) list(args []string) int {
 		if r.Active {
 			mark = "*"
 		}
-		fmt.Fprintf(c.out, " %s %-28s %-8s  %s\n", mark, r.ID, r.Severity, r.Title)
+		fmt.Fprint(c.out, report.Block(fmt.Sprintf(" %s %-24s %-8s  ", mark, r.ID, r.Severity), r.Title))
 	}
 	fmt.Fprintln(c.out, "\n* with --active only")
 	return exitFine

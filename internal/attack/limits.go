@@ -39,12 +39,6 @@ func limitAttacks() []Attack {
 			Run: borrowedAddress,
 		},
 		Attack{
-			ID: "limit-guessing", Title: "700 bad tokens of one address", Refs: []string{"ATTACKS R8", "CWE-307", "ASVS 6.3.1"}, Severity: Medium, Needs: NeedToken,
-			Why: "guessing has no end, and each guess costs the server a signature",
-			Fix: "bound handshakes by address, and ban who fails again and again", Option: "the default; LimitHandshakes, LimitFailures", Spends: true,
-			Run: endless(5, "with a bad token each", guesses),
-		},
-		Attack{
 			ID: "limit-stolen", Title: "400 handshakes that a hostile page makes its visitor send", Refs: []string{"ATTACKS C13", "ATTACKS R9"}, Severity: Low,
 			Why: "a page that somebody leaves open shuts them, and all behind their address, out of yours",
 			Fix: "look at Origin before counting, and count what it refuses apart", Option: "the default",
@@ -55,6 +49,13 @@ func limitAttacks() []Attack {
 			Why: "the server asks its issuer for each of them, and everybody waits",
 			Fix: "ask the issuer once for all unknown keys of a time, and let nobody wait for it whose key is known", Option: "the default of OIDC and JWKS",
 			Run: unknownKeys,
+		},
+		// The last one: it may earn this address a ban.
+		Attack{
+			ID: "limit-guessing", Title: "700 bad tokens of one address", Refs: []string{"ATTACKS R8", "CWE-307", "ASVS 6.3.1"}, Severity: Medium, Needs: NeedToken,
+			Why: "guessing has no end, and each guess costs the server a signature",
+			Fix: "bound handshakes by address, and ban who fails again and again", Option: "the default; LimitHandshakes, LimitFailures", Spends: true,
+			Run: endless(5, "with a bad token each", guesses),
 		},
 	)
 }
@@ -241,6 +242,16 @@ func stolenBudget(ctx context.Context, t *Target) Verdict {
 	if t.ask(ctx, t.Honest().Set("Origin", evilOrigin)).admitted() {
 		return left("a foreign page is admitted, see origin-foreign")
 	}
+	visit := func() answer {
+		l, a := t.openFrom(ctx, local, t.Honest())
+		if l != nil {
+			a = l.goodbye(a)
+		}
+		return a
+	}
+	if a := visit(); a.limited() {
+		return unclear("an honest handshake", t.got(a), "this address has had too much already")
+	}
 	var asking sync.WaitGroup
 	for range 8 {
 		asking.Go(func() {
@@ -255,11 +266,7 @@ func stolenBudget(ctx context.Context, t *Target) Verdict {
 	sent := fmt.Sprintf("%d handshakes of a foreign page, and then one of a good page in the same browser", most)
 	var a answer
 	for range 3 {
-		l, again := t.openFrom(ctx, local, t.Honest())
-		if a = again; l != nil {
-			a = l.goodbye(a)
-		}
-		if !a.limited() {
+		if a = visit(); !a.limited() {
 			return held(sent, t.got(a))
 		}
 	}

@@ -214,7 +214,7 @@ func closeEndless(ctx context.Context, t *Target) Verdict {
 func silentPeer(ctx context.Context, t *Target) Verdict {
 	d, given := t.patience()
 	if !given {
-		return left("pings come seldom: set Patience to what the server takes to miss a peer")
+		return left("pings come seldom: --patience, or Patience, says after what time the server should miss a peer")
 	}
 	l, v, ok := t.session(ctx)
 	if !ok {
@@ -284,5 +284,5 @@ func slowMessage(ctx context.Context, t *Target) Verdict {
 	case given:
 		return broken(sent, "the connection is open", "after %v it was not closed", d)
 	}
-	return left("a message may take longer than the %v that were waited: set Patience to what the server allows", d)
+	return left("a message may take longer than the %v that were waited: --patience, or Patience, says what the server allows", d)
 }

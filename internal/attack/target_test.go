@@ -216,25 +216,25 @@ func TestWhatIsMissingIsLeftAndNamed(t *testing.T) {
 		"flood-ping":     "active attacks were not allowed",
 		"token-missing":  "no token was given",
 		"token-none":     "no token was given",
-		"log-secrets":    "no function that reads the server's log was given",
+		"log-secrets":    "it needs a function that reads the server's log",
 		"key-replay":     "the honest handshake is not admitted: HTTP/1.1 403 Forbidden",
 		"ticket-replay":  "active attacks were not allowed",
 		"origin-foreign": "",
 	} {
 		v := try(t, target, id)
-		if (want == "") == (v.State == attack.Left) || want != "" && v.Detail != want {
+		if (want == "") == (v.State == attack.Left) || want != "" && !strings.HasPrefix(v.Detail, want) {
 			t.Errorf("%s: %+v, want %q", id, v, want)
 		}
 	}
 	target.Token, target.Active = func() string { return "opaque" }, true
 	for id, want := range map[string]string{
 		"token-none":       "the token is no JWT",
-		"token-expired":    "no function that signs was given",
-		"token-confusion":  "no public key was given",
-		"ticket-replay":    "no function that issues tickets was given",
-		"revoke-handshake": "no function that revokes was given",
+		"token-expired":    "it needs a function that signs",
+		"token-confusion":  "it needs a public key",
+		"ticket-replay":    "it needs a function that issues tickets",
+		"revoke-handshake": "it needs a function that revokes",
 	} {
-		if v := try(t, target, id); v.State != attack.Left || v.Detail != want {
+		if v := try(t, target, id); v.State != attack.Left || !strings.HasPrefix(v.Detail, want) {
 			t.Errorf("%s: %+v, want %q", id, v, want)
 		}
 	}

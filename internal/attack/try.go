@@ -65,13 +65,13 @@ func (t *Target) lacks(a Attack) (Verdict, bool) {
 		missing string
 	}{
 		{NeedToken | NeedJWT, t.Token != nil, "no token was given"},
-		{NeedSign, t.Sign != nil, "no function that signs was given"},
-		{NeedKeys, len(t.PublicKeys) > 0, "no public key was given"},
-		{NeedTicket, t.Ticket != nil, "no function that issues tickets was given"},
-		{NeedRevoke, t.Revoke != nil, "no function that revokes was given"},
+		{NeedSign, t.Sign != nil, "it needs a function that signs: wssecuretest.Attack takes one"},
+		{NeedKeys, len(t.PublicKeys) > 0, "it needs a public key: wssecuretest.Attack takes some"},
+		{NeedTicket, t.Ticket != nil, "it needs a function that issues tickets: wssecuretest.Attack takes one"},
+		{NeedRevoke, t.Revoke != nil, "it needs a function that revokes: wssecuretest.Attack takes one"},
 		{NeedClientCert, t.asksForCert.Load(), "the server asks for no client certificate"},
 		{NeedClientCert, t.shown.Load() != nil, "no client certificate was given"},
-		{NeedLog, t.Log != nil, "no function that reads the server's log was given"},
+		{NeedLog, t.Log != nil, "it needs a function that reads the server's log: wssecuretest.Attack takes one"},
 		{NeedSession, t.honest.admitted(), "the honest handshake is not admitted: " + t.got(t.honest)},
 	} {
 		if a.Needs&n.need != 0 && !n.given {

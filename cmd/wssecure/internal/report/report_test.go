@@ -130,8 +130,12 @@ func TestColourIsForTerminalsOnly(t *testing.T) {
 }
 
 func TestTextFitsItsColumns(t *testing.T) {
-	for line := range strings.Lines(written(t, sample(), "text", false)) {
-		if strings.HasPrefix(line, "           ") && len([]rune(line)) > 102 {
+	r := sample()
+	r.Targets[0].Because = strings.Repeat("why ", 30)
+	r.Targets[0].Findings[0].Title = strings.Repeat("what ", 20)
+	r.Targets[0].Findings[0].Got = strings.Repeat("long", 60)
+	for line := range strings.Lines(written(t, r, "text", false)) {
+		if strings.HasPrefix(line, "  ") && len([]rune(strings.TrimSpace(line))) > 80 {
 			t.Errorf("%d columns: %s", len([]rune(line)), line)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,8 +15,8 @@ import (
 	"github.com/wssecure/wssecure/internal/quote"
 )
 
-// columns is where text is broken.
-const columns = 100
+// columns is where text is broken: those of a terminal that nobody has widened.
+const columns = 80
 
 // writeText is for people at a terminal.
 func writeText(w io.Writer, r *Report, colour bool) error {
@@ -82,20 +83,26 @@ func (p *page) target(t Target) {
 		p.line("%s  %s", p.style(bold, t.URL), p.style(red, "cannot be graded"))
 		p.block("  ", t.Error)
 	} else {
-		p.line("%s  %s  %s", p.style(bold, t.URL), p.style(gradeStyle(t.Grade), "Grade "+string(t.Grade)), t.Because)
+		grade := "Grade " + string(t.Grade)
+		if utf8.RuneCountInString(t.URL+grade+t.Because)+4 <= columns {
+			p.line("%s  %s  %s", p.style(bold, t.URL), p.style(gradeStyle(t.Grade), grade), t.Because)
+		} else {
+			p.line("%s  %s", p.style(bold, t.URL), p.style(gradeStyle(t.Grade), grade))
+			p.block("  ", t.Because)
+		}
 	}
 	if t.TLS != nil {
-		p.line("  %-10s %s", "TLS", strings.Join(present(t.TLS.Version, t.TLS.Suite, t.TLS.Group), ", "))
+		p.block("  TLS          ", strings.Join(present(t.TLS.Version, t.TLS.Suite, t.TLS.Group), ", "))
 		if len(t.TLS.Chain) > 0 {
 			c := t.TLS.Chain[0]
-			p.line("  %-10s %s, until %s, %s", "certificate", c.Subject, c.To.Format(time.DateOnly), c.Key)
+			p.block("  certificate  ", fmt.Sprintf("%s, until %s, %s", c.Subject, c.To.Format(time.DateOnly), c.Key))
 		}
 	}
 	if t.Answer != "" {
-		p.line("  %-10s %s", "handshake", t.Answer)
+		p.block("  handshake    ", t.Answer)
 	}
 	for _, n := range t.Notes {
-		p.line("  %s", p.style(yellow, n))
+		p.block("  note         ", n)
 	}
 	for _, c := range clusters(t.Findings) {
 		p.cluster(c)
@@ -124,7 +131,13 @@ func present(all ...string) []string {
 func (p *page) cluster(c cluster) {
 	p.line("")
 	for _, f := range c {
-		p.line("  %s %s  %s", p.style(severityStyle(f.Severity), fmt.Sprintf("%-8s", strings.ToUpper(f.Severity.String()))), p.style(bold, f.ID), f.Title)
+		severity, id := p.style(severityStyle(f.Severity), fmt.Sprintf("%-8s", strings.ToUpper(f.Severity.String()))), p.style(bold, f.ID)
+		if 13+utf8.RuneCountInString(f.ID+f.Title) > columns {
+			p.line("  %s %s", severity, id)
+			p.block("           ", f.Title)
+		} else {
+			p.line("  %s %s  %s", severity, id, f.Title)
+		}
 		p.field("sent", f.Sent)
 		p.field("got", f.Got)
 		p.field("detail", f.Detail)
@@ -169,18 +182,38 @@ func (p *page) others(t Target, s attack.State, what string, names bool) {
 }
 
 // block writes text under a head, broken between words.
-func (p *page) block(head, text string) {
-	line, width := head, len(head)
-	for word := range strings.FieldsSeq(printable(text)) {
+func (p *page) block(head, text string) { p.out.WriteString(Block(head, printable(text))) }
+
+// Block is text under a head, broken between words, for a terminal.
+func Block(head, text string) string {
+	var b strings.Builder
+	line, indent := head, utf8.RuneCountInString(head)
+	width := indent
+	room := max(columns-indent, 20)
+	for word := range words(text, room) {
 		n := utf8.RuneCountInString(word)
-		if width+n > columns && strings.TrimSpace(line) != "" && width > len(head) {
-			p.out.WriteString(strings.TrimRight(line, " ") + "\n")
-			line, width = strings.Repeat(" ", len(head)), len(head)
+		if width+n > columns && width > indent {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line, width = strings.Repeat(" ", indent), indent
 		}
 		line += word + " "
 		width += n + 1
 	}
-	p.out.WriteString(strings.TrimRight(line, " ") + "\n")
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
+	return b.String()
+}
+
+// words are those of a text, one that fits no line in pieces.
+func words(text string, most int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for word := range strings.FieldsSeq(text) {
+			for rest := []rune(word); len(rest) > 0; rest = rest[min(most, len(rest)):] {
+				if !yield(string(rest[:min(most, len(rest))])) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func gradeStyle(g finding.Grade) string {
