@@ -71,6 +71,8 @@ const (
 	defaultIntrospectEvery = 5 * time.Minute // open sessions of introspected tokens
 	defaultTicket          = 30 * time.Second
 
+	defaultTicketsPerSubject = 64 // a minute, unless it may have more sessions
+
 	defaultHSTS = "max-age=31536000"
 
 	lateMessageSize     = 8 << 10

@@ -1,12 +1,14 @@
 package wssecure
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/origin"
+	"github.com/wssecure/wssecure/store"
 )
 
 // This file is the door of the guard's own endpoints, which a page asks with
@@ -20,9 +22,10 @@ import (
 //
 // after the checks that a handshake would pass, from the transport to
 // [RequireCheck]. The ticket is good for the Origin that asked and, when the form
-// names a path, as path=/ws, for that path alone. Pages of a listed Origin may
-// ask across origins (CORS); others get no such header. What is not a POST gets
-// 405, a guard without [FromTicket] answers 404.
+// names a path, as path=/ws, for that path alone. Each person gets as many a
+// minute as sessions may be open ([LimitConns] by subject), at least 64, then 429.
+// Pages of a listed Origin may ask across origins (CORS); others get no such
+// header. What is not a POST gets 405, a guard without [FromTicket] answers 404.
 func (g *Guard) TicketHandler() http.Handler {
 	if !g.policy.reads(sourceTicket) {
 		return g.postHandler(notFound("a guard that reads no tickets", "FromTicket", "add FromTicket() to RequireToken"), nil)
@@ -112,11 +115,42 @@ func (a *attempt) answerTicket() error {
 	if err != nil {
 		return a.refuse(ReasonBody, "a path that is none", `one such as "/ws"`)
 	}
+	if err := a.checkTicketRate(); err != nil {
+		return err
+	}
 	text, err := a.issueTicket(a.r.Context(), a.policy, a.identity, a.creds.text, TicketFor{Origin: a.ticketOrigin(), Path: path})
 	if err != nil {
 		return err
 	}
 	a.answerJSON([]byte(`{"ticket":"` + text + `","expires_in":` + strconv.Itoa(int(defaultTicket/time.Second)) + `}`))
+	return nil
+}
+
+// checkTicketRate counts tickets by person, whatever the tokens and addresses. A
+// store's room for tickets is everybody's, and one account with forty tokens could
+// fill it. Nobody has a use for many more of them than for sessions.
+func (a *attempt) checkTicketRate() error {
+	a.check = "rate"
+	if err := a.askLimits(); err != nil {
+		return err
+	}
+	n := max(a.limits.Conns, defaultTicketsPerSubject)
+	admit := store.Admit{
+		Key: a.identity.prepared().subject, IssuedAt: a.identity.IssuedAt,
+		Bucket: "tickets", Rate: store.Rate{N: n, Per: time.Minute, Burst: n}, N: 1,
+	}
+	if err := a.store.Do(a.r.Context(), &admit); err != nil {
+		return unavailable(err)
+	}
+	switch {
+	case admit.Err != nil:
+		return unavailable(admit.Err)
+	case admit.Verdict.Refused == store.OverRate:
+		a.retryAfter = admit.Verdict.RetryAfter
+		return a.refuse(ReasonRate, "too many tickets of one subject", fmt.Sprintf("%d a minute", n))
+	case admit.Verdict.Refused != store.None:
+		return a.judgeRefused(&admit)
+	}
 	return nil
 }
 
