@@ -60,6 +60,15 @@ func (b *admission) admit(a store.Admit) {
 	b.n++
 }
 
+// places asks for a place of an address without identity, of IPv6 by /64 and by
+// /48: one site has 65,536 of the first, with which it would fill the server.
+func (b *admission) places(lease func(store.Key, string, int) store.Admit, keys addressKeys, bucket string, most int) {
+	b.admit(lease(keys.narrow, bucket, most))
+	if keys.wide != (store.Key{}) {
+		b.admit(lease(keys.wide, bucket, min(wideBudgetFactor*most, sharedStoreCap)))
+	}
+}
+
 func (b *admission) redeem(r store.Redeem) { b.ticket, b.redeems = r, true }
 
 // do runs the batch; what the store could not decide refuses, but a ticket that
@@ -201,11 +210,11 @@ func (a *attempt) fillKeys(b *admission) {
 		a.fillIdentity(b, a.identity, lease)
 	case a.late:
 		if !exempt {
-			b.admit(lease(a.lateKey(), "late", lateConnsPerAddress))
+			b.places(lease, a.lateKeys(), "late", lateConnsPerAddress)
 		}
 		return // rules by function are asked with the token
 	case !exempt:
-		b.admit(lease(a.addresses().narrow, p.addressCap.bucket, p.addressCap.n))
+		b.places(lease, *a.addresses(), p.addressCap.bucket, p.addressCap.n)
 	}
 	a.fillCustom(b, lease)
 }

@@ -19,8 +19,8 @@ import (
 // it in their first message, as graphql-ws and Phoenix do. User code finds it
 // there and calls [Session.Authenticate] within the time given, 1 second to 1
 // minute, or the session ends with 3000. Until then there is no Identity, at most
-// 64 such sessions of one address are open, and the peer may send ten messages of
-// 8 KiB. What a token is judged for (its scopes, claims and level, [RequireCheck],
+// 64 such sessions of one address are open (IPv6 by /64, and 1,024 of a /48), and
+// the peer may send ten messages of 8 KiB. What a token is judged for (its scopes, claims and level, [RequireCheck],
 // limits by subject or by function) is judged then. A handshake with a credential
 // is judged as ever, and one without an Origin needs one.
 //
@@ -88,11 +88,16 @@ func (a *attempt) awaitToken(s *Session) {
 	s.late.Store(l)
 }
 
-// lateKey counts the sessions of an address that have no token yet: a set of its
+// lateKeys count the sessions of an address that have no token yet: a set of its
 // own, so that they and anonymous sessions take no place from each other. No
 // ByFunc has an empty name.
-func (a *attempt) lateKey() store.Key {
-	return store.Custom("", a.addresses().narrow.Prefix.String())
+func (a *attempt) lateKeys() (keys addressKeys) {
+	of := a.addresses()
+	keys.narrow = store.Custom("", of.narrow.Prefix.String())
+	if of.wide != (store.Key{}) {
+		keys.wide = store.Custom("", of.wide.Prefix.String())
+	}
+	return keys
 }
 
 // startLateness begins the time that the token has. s.mu is held.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/memnet"
+	"github.com/wssecure/wssecure/wssecuretest"
 )
 
 // L-08: who holds how many sessions.
@@ -52,6 +53,28 @@ func TestConnectionCaps(t *testing.T) {
 		}
 		if n := g.guard.Stats().Open; n != 1000 {
 			t.Errorf("%d open, want 1000", n)
+		}
+	})
+	t.Run("L-08 a /48 has 16 times the places of a /64", func(t *testing.T) {
+		for name, opts := range map[string][]wssecure.Option{
+			"without identity": {wssecure.InsecureAllowAnonymous("test"), wssecure.LimitConns(wssecure.ByIP(), 4)},
+			"late":             {wssecuretest.NewIssuer(t, "").Option(), wssecure.AllowLateToken(time.Minute)},
+		} {
+			g := &gate{t: t}
+			g.start(stay, append(opts, fastHandshakes))
+			most := 4
+			if name == "late" {
+				most = 64
+			}
+			for i := range 16 * most {
+				wantAnswer(t, g.knock(fmt.Sprintf("2001:db8:7:%x::1", i%40)), 101, "")
+			}
+			wantAnswer(t, g.knock("2001:db8:7:ffff::1"), 429, wssecure.ReasonConnLimit)
+			wantAnswer(t, g.knock("2001:db8:8::1"), 101, "")
+			wantAnswer(t, g.knock("203.0.113.10"), 101, "")
+			g.hangUp()
+			g.settled(0)
+			wantAnswer(t, g.knock("2001:db8:7:ffff::1"), 101, "")
 		}
 	})
 	t.Run("LimitSession's Conns is the subject's cap", func(t *testing.T) {
