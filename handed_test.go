@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
@@ -103,4 +104,45 @@ func TestWriterIsDeadBehindItsHandler(t *testing.T) {
 	if n := s.Guard.Stats().Open; n != 0 {
 		t.Errorf("%d places are taken", n)
 	}
+}
+
+// A handler that leaves the Hijack to another goroutine may return in the middle
+// of it. The session is then not given back, or a socket would be open that no
+// revocation finds.
+func TestHijackDuringTheReturnOfItsHandler(t *testing.T) {
+	s := handing(t, func(g *wssecure.Guard) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			taking, returned, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			inner := g.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				go func() {
+					defer close(over)
+					conn, _, err := http.NewResponseController(w).Hijack()
+					if err != nil {
+						t.Errorf("Hijack: %v", err)
+						return
+					}
+					io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+
+						probe.Accept(r.Header.Get("Sec-Websocket-Key"))+"\r\n\r\n")
+				}()
+				<-taking
+			}))
+			inner.ServeHTTP(hijackHook{w, func() {
+				close(taking)
+				select {
+				case <-returned:
+				case <-time.After(50 * time.Millisecond): // it waits for us
+				}
+			}}, r)
+			close(returned)
+			<-over
+		})
+	})
+	_, c := wantAdmitted(t, s, freshHandshake(s.Issuer.Token("alice")))
+	if n, err := s.Guard.Revoke(t.Context(), wssecure.Everyone(), "test"); n != 1 || err != nil {
+		t.Errorf("Revoke closed %d, %v", n, err)
+	}
+	if f, err := c.ReadFrame(); err != nil || f.Opcode != probe.Close {
+		t.Errorf("after Revoke: %v, %v", f, err)
+	}
+	eventually(t, func() bool { return s.Guard.Stats().Open == 0 })
 }

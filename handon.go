@@ -137,6 +137,8 @@ func (c handlerContext) Value(key any) any {
 // finish settles an upgrade whose handler has returned, or panicked, without
 // taking the connection.
 func (u *upgradeWriter) finish(panicked any) {
+	u.taking.Lock()
+	defer u.taking.Unlock()
 	a := u.a
 	if u.hijacked && panicked != nil {
 		a.session.panicked(panicked)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -245,6 +246,8 @@ type upgradeWriter struct {
 	inner    http.ResponseWriter // the innermost one
 	hijacker http.Hijacker
 	status   int // of the answer, 0 while there is none
+
+	taking   sync.Mutex // a Hijack on another goroutine must not pass the handler's return
 	hijacked bool
 	spoiled  bool // a false 101 was tried: what follows is dropped
 	over     bool // the handler has returned without taking the connection
@@ -299,6 +302,8 @@ func (u *upgradeWriter) Write(b []byte) (int, error) {
 // Hijack returns the connection behind the meter, with an empty reader and a new
 // writer bound to it: net/http's own would go round it (FACTS 8, 10).
 func (u *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	u.taking.Lock()
+	defer u.taking.Unlock()
 	if u.hijacked {
 		return nil, nil, http.ErrHijacked
 	}
