@@ -3,6 +3,7 @@ package wssecure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -32,7 +33,9 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 	// session already, and its user code is counted before it can be closed.
 	err := c.sessions.wait(ctx)
 	if err == nil {
-		err = c.running.wait(ctx)
+		if err = c.running.wait(ctx); err != nil {
+			err = fmt.Errorf("wssecure: user code of %d ended sessions still runs; let it return when its context ends: %w", c.running.count(), err)
+		}
 	}
 	if err != nil {
 		c.cutRest()
@@ -158,6 +161,12 @@ func (t *tasks) leave() {
 		close(t.idle)
 		t.idle = nil
 	}
+}
+
+func (t *tasks) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.n
 }
 
 // gone is closed when nothing runs.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wssecure/wssecure/internal/quote"
 	"github.com/wssecure/wssecure/store"
 )
 
@@ -77,6 +78,26 @@ func (t Target) valid() error {
 	return nil
 }
 
+// name says in an event whom t is.
+func (t Target) name(e *Event) {
+	e.Issuer = quote.Cut(t.a, quote.Value)
+	b := quote.Cut(t.b, quote.Value)
+	switch t.kind {
+	case targetSubject:
+		e.Subject = b
+	case targetSession:
+		e.SessionID = b
+	case targetToken:
+		e.Seen = "jti " + b
+	case targetOIDC:
+		e.Seen = "sid " + b
+	case targetNetwork:
+		e.Seen = t.prefix.String()
+	case targetEveryone:
+		e.Seen = "everyone"
+	}
+}
+
 func (t Target) key() store.Key {
 	switch t.kind {
 	case targetSubject:
@@ -120,7 +141,9 @@ func (g *Guard) Revoke(ctx context.Context, t Target, why string) (closed int, e
 		}
 		s.endWith(&Rejection{Reason: ReasonRevoked, Err: errors.New(why)}, ByGuard, 3000)
 	}
-	c.audit.emit(Event{Kind: EventRevoked, Time: time.Now().UTC(), Reason: ReasonRevoked, Hint: why, Count: int64(closed)}, g.policy.hooks)
+	e := Event{Kind: EventRevoked, Time: time.Now().UTC(), Reason: ReasonRevoked, Hint: why, Count: int64(closed)}
+	t.name(&e)
+	c.audit.emit(e, g.policy.hooks)
 	return closed, err
 }
 
