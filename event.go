@@ -124,7 +124,9 @@ func OnEvent(fn func(Event)) Option {
 // SetLogger writes the guard's events to l instead of slog's default logger. Of
 // refusals it gets a sample: five a minute of one reason and address, then every
 // hundredth, and never more than 200 lines a second. What an operator should look
-// at is a warning or an error, what is everyday business is info or debug.
+// at is a warning or an error, what is everyday business is info or debug: at
+// debug are sessions that the peer or the application ends, and requests that are
+// no handshake.
 func SetLogger(l *slog.Logger) Option {
 	return func(d *draft) {
 		if !d.processWide("SetLogger") {

@@ -8,6 +8,8 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"time"
 
@@ -95,6 +97,25 @@ func ExampleGuard_Handler() {
 		log.Print("upgrade of ", id.Subject) // gorilla's Upgrade, gws, gobwas, httputil.ReverseProxy ...
 	})
 	http.Handle("/ws", guard.Handler(legacy))
+}
+
+// A backend in any language behind the guard: it is told who connects in a header that
+// no client can write.
+func ExampleGuard_Handler_reverseProxy() {
+	guard, err := wssecure.New(wssecure.RequireToken(wssecure.JWKS(exampleKeys, exampleIssuer, "chat")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	backend := &url.URL{Scheme: "http", Host: "127.0.0.1:9000"}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(backend)
+		r.SetXForwarded()
+		r.Out.Header.Del("X-User") // also of ordinary requests, which have no identity
+		if id, ok := wssecure.IdentityFrom(r.In.Context()); ok {
+			r.Out.Header.Set("X-User", id.Subject)
+		}
+	}}
+	http.Handle("/backend/", guard.Handler(proxy))
 }
 
 // One server, two policies: sessions, limits and bans are shared.
