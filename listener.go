@@ -47,12 +47,13 @@ func (g *Guard) Listener(l net.Listener) net.Listener {
 	if own, ok := l.(*listener); ok && own.core == g.core {
 		return l // once is enough: nothing is counted twice
 	}
-	return &listener{l, g.core}
+	return &listener{Listener: l, core: g.core}
 }
 
 type listener struct {
 	net.Listener
-	core *core
+	core       *core
+	keepsAlive bool // whom it hands on, as package net does whom it accepts: four of the eleven system calls that a reset costs
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -61,10 +62,14 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := below(conn).(*net.TCPConn); !ok {
+		tcp, ok := below(conn).(*net.TCPConn)
+		if !ok {
 			return l.core.judgeLater(conn), nil
 		}
 		if l.core.admitsConn(conn.RemoteAddr()) {
+			if l.keepsAlive {
+				_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+			}
 			return conn, nil
 		}
 		reset(conn)

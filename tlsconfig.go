@@ -314,12 +314,17 @@ func (g *Guard) listen(srv *http.Server) (net.Listener, error) {
 			addr = ":https"
 		}
 	}
-	l, err := net.Listen("tcp", addr)
+	var how net.ListenConfig
+	refuses := g.policy.accepts.N > 0
+	if refuses {
+		how.KeepAlive = -1 // see listener.keepsAlive
+	}
+	l, err := how.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	if g.policy.accepts.N > 0 {
-		l = g.Listener(l)
+	if refuses {
+		l = &listener{Listener: l, core: g.core, keepsAlive: true}
 	}
 	if secure {
 		l = tls.NewListener(l, c)
