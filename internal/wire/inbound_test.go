@@ -188,6 +188,34 @@ func TestUnwantData(t *testing.T) {
 	}
 }
 
+// hesitant is a raw connection whose first read brings nothing and fails with
+// nothing.
+type hesitant struct {
+	script
+	asked bool
+}
+
+func (h *hesitant) Read(p []byte) (int, error) {
+	if !h.asked {
+		h.asked = true
+		return 0, nil
+	}
+	return h.script.Read(p)
+}
+
+// TestNothingRead: who asked such a connection on and on might spin.
+func TestNothingRead(t *testing.T) {
+	raw := &hesitant{script: script{packets: [][]byte{masked(fin|opText, []byte("x"))}}}
+	s := newSession(raw, nil, open(), nil)
+	n, err := s.conn.Read(make([]byte, 100))
+	wantEnd(t, err, wire.PeerGone)
+	if n != 0 {
+		t.Errorf("%d bytes", n)
+	}
+	s.conn.Cut()
+	<-s.done
+}
+
 // FuzzFrames holds the meter against a parser written in another way.
 func FuzzFrames(f *testing.F) {
 	for _, row := range frameRows {
