@@ -40,6 +40,7 @@ func report() string {
 
 Written by ` + "`make bench`" + `, not by hand. Each ratio is of two sides that alternate within one run, in slices of 100 ms, 20 rounds, their order
 swapped each round: the median of the rounds. A target counts as missed when every run is 5 % beyond it. Absolute figures are this machine's, on that day.
+Rows in "ns more" are of the processor's time.
 
 `)
 	fmt.Fprintf(&b, "%s, %s, %s/%s, %d cores of %s%s.\n\n", time.Now().UTC().Format("2 January 2006"), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor(), load())
