@@ -28,7 +28,7 @@ func (c *Conn) discard() {
 	small := smallDiscards.Get().(*[smallPiece]byte)
 	defer smallDiscards.Put(small)
 	buf := small[:]
-	c.raw.SetReadDeadline(time.Now().Add(c.closeBy - c.clock()))
+	c.raw.SetReadDeadline(c.offClock(c.closeBy))
 	if c.in.found != Protocol {
 		c.in.found = 0 // the refused frame is sound: it is walked over
 	}

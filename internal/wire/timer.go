@@ -59,10 +59,7 @@ func (c *Conn) valid() time.Duration { return time.Until(time.UnixMicro(c.expiry
 func (c *Conn) SetLifetime(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lifetime = 0
-	if !t.IsZero() {
-		c.lifetime = sum(c.clock(), max(time.Until(t), 0))
-	}
+	c.lifetime = c.onClock(t)
 	c.rearm()
 }
 
