@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"syscall"
@@ -22,7 +23,7 @@ func runDialler(arguments []byte) error {
 	if err := parse(arguments, &a); err != nil {
 		return err
 	}
-	keys := &memnet.Nonces{}
+	keys := &memnet.Nonces{Last: rand.Uint64()} // the guard may have seen those of another dialler
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		n, err := strconv.Atoi(lines.Text())
 		if err != nil {
