@@ -134,7 +134,11 @@ func TestTextFitsItsColumns(t *testing.T) {
 	r.Targets[0].Because = strings.Repeat("why ", 30)
 	r.Targets[0].Findings[0].Title = strings.Repeat("what ", 20)
 	r.Targets[0].Findings[0].Got = strings.Repeat("long", 60)
-	for line := range strings.Lines(written(t, r, "text", false)) {
+	text := written(t, r, "text", false)
+	if !strings.Contains(strings.Join(strings.Fields(text), ""), strings.Repeat("long", 60)) {
+		t.Error("what is broken into lines is not all there")
+	}
+	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "  ") && len([]rune(strings.TrimSpace(line))) > 80 {
 			t.Errorf("%d columns: %s", len([]rune(line)), line)
 		}

@@ -1,0 +1,57 @@
+package attack_test
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/wssecure/wssecure/internal/attack"
+)
+
+// Whoever was put off before a hostile page came has lost nothing to it.
+func TestABudgetThatIsGoneIsNotStolen(t *testing.T) {
+	t.Parallel()
+	target := served(t, func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		switch {
+		case r.Header.Get("Origin") != "https://app.example.com":
+			w.WriteHeader(403)
+		case strings.HasPrefix(host, "127.0.77."):
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(429)
+		default:
+			admit(w, r)
+		}
+	})
+	target.Active = true
+	if v := try(t, prepared(t, target), "limit-stolen"); v.State != attack.Unclear || !strings.Contains(v.Detail, "too much already") {
+		t.Errorf("%s: %+v", v.State, v)
+	}
+}
+
+// What uses up a limit finds one where it is put off behind it, and does not doubt that; a server that is gone is gone.
+func TestWhatSpendsIsPutOff(t *testing.T) {
+	for name, row := range map[string]struct {
+		status int
+		want   attack.State
+	}{"429": {429, attack.Held}, "500": {500, attack.Broken}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handshakes := make(chan struct{}, 50)
+			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+				select {
+				case handshakes <- struct{}{}:
+					admit(w, r)
+				default:
+					w.WriteHeader(row.status)
+				}
+			})
+			target.Active = true
+			v := try(t, prepared(t, target), "limit-handshakes")
+			if v.State != row.want {
+				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
+			}
+		})
+	}
+}
