@@ -1,9 +1,11 @@
 package attack_test
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wssecure/wssecure/internal/attack"
@@ -51,6 +53,28 @@ func TestWhatSpendsIsPutOff(t *testing.T) {
 			v := try(t, prepared(t, target), "limit-handshakes")
 			if v.State != row.want {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
+			}
+		})
+	}
+}
+
+// A limit that lets one through now and then, in whatever beat, has not been got around.
+func TestABeatIsNoOtherAddress(t *testing.T) {
+	for beat := int32(2); beat < 6; beat++ {
+		t.Run(fmt.Sprint(beat), func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int32
+			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+				host, _, _ := net.SplitHostPort(r.RemoteAddr)
+				if n := asked.Add(1); host == "127.0.77.4" && n > 100 && n%beat != 0 {
+					w.WriteHeader(429)
+					return
+				}
+				admit(w, r)
+			})
+			target.Active = true
+			if v := try(t, prepared(t, target), "forwarded-address"); v.State != attack.Held {
+				t.Errorf("%s: %+v", v.State, v)
 			}
 		})
 	}
