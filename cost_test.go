@@ -58,6 +58,7 @@ func TestRefusalsArmADeadlineForABodyAlone(t *testing.T) {
 			{"chunked", func(r *http.Request) {
 				r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(strings.NewReader("")), -1, []string{"chunked"}
 			}, 1},
+			{"taken away by middleware", func(r *http.Request) { r.Body, r.ContentLength = http.NoBody, 5 }, 1},
 			{"middleware's", func(r *http.Request) { r.Body = http.MaxBytesReader(nil, http.NoBody, 1) }, 1},
 		} {
 			t.Run(row.name+", body "+body.name, func(t *testing.T) {

@@ -122,9 +122,11 @@ func (a *attempt) answer(rejection *Rejection) {
 	a.writeProblem(ruling)
 }
 
-// mayHoldBody reports whether net/http may wait for a body: middleware that has
-// put its own in place of none counts too.
-func mayHoldBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
+// mayHoldBody reports whether net/http may wait for a body, whatever middleware
+// has put in its place or in place of none.
+func mayHoldBody(r *http.Request) bool {
+	return r.Body != nil && r.Body != http.NoBody || r.ContentLength != 0 || len(r.TransferEncoding) > 0
+}
 
 // settleStatus keeps the status of a check that has its own.
 func (a *attempt) settleStatus(ruling *ruling) {
