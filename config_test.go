@@ -100,6 +100,7 @@ func TestConfigurationErrors(t *testing.T) {
 		{"G-43", anybody(wssecure.LimitConns(wssecure.ByIP(), 0)), `LimitConns: 0 admits nobody; use 1 or more`},
 		{"G-44", anybody(wssecure.LimitConns(wssecure.ByIP(), 20000)), `LimitConns: 20000 by IP is beyond a shared store's 10000; use ByTotal`},
 		{"G-45", anybody(wssecure.LimitSession(wssecure.Limits{MessageSize: -1})), `LimitSession: MessageSize -1 is negative; use 1 or more, or 0 for 65536`},
+		{"G-45, above", anybody(wssecure.LimitSession(wssecure.Limits{MessageSize: 1 << 40, Fragments: 1 << 40})), "LimitSession: MessageSize 1099511627776 is no limit; use 1000000000 or less\nLimitSession: Fragments 1099511627776 is no limit; use 1000000000 or less"},
 		{"G-46", anybody(wssecure.LimitSession(wssecure.Limits{Pong: 500 * time.Millisecond})), `LimitSession: Pong 500ms is too short for any network; use 1s or more, or 0 for 45s`},
 		{"G-47", anybody(wssecure.LimitSession(wssecure.Limits{Bytes: wssecure.Rate{N: 1024, Per: time.Second, Burst: 1024}})), `LimitSession: Bytes.Burst 1024 is below MessageSize 65536; raise it to 65536 or more`},
 		{"G-48", anybody(wssecure.LimitReplay(0)), `LimitReplay: 0s remembers nothing; use 1s or more`},

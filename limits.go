@@ -29,8 +29,9 @@ type Limits struct {
 }
 
 // LimitSession bounds every session by the fields of l that are not zero, the
-// rest by their defaults. What is negative, or too little for any peer, is an
-// error of New. See [LimitSessionBy] for limits of one identity.
+// rest by their defaults. What is negative, too little for any peer, or beyond a
+// thousand million and so no limit is an error of New. See [LimitSessionBy] for
+// limits of one identity.
 func LimitSession(l Limits) Option {
 	return func(d *draft) {
 		if !d.once("LimitSession") {
@@ -100,8 +101,11 @@ func (l Limits) faults() (all []string) {
 		{"Fragments", int64(l.Fragments), defaultFragments},
 		{"Conns", int64(l.Conns), defaultConnsPerSubject},
 	} {
-		if s.n < 0 {
+		switch {
+		case s.n < 0:
 			fault("%s %d is negative; use 1 or more, or 0 for %d", s.name, s.n, s.std)
+		case s.n > mostPerRate:
+			fault("%s %d is no limit; use %d or less", s.name, s.n, mostPerRate)
 		}
 	}
 	if l.Conns > sharedStoreCap {
