@@ -105,9 +105,10 @@ func alsoBanned(t Target) (key store.Key, ok bool) {
 
 // countFailure charges what only an attacker causes, and bans who causes it too
 // often. A page that the operator has not named can have its visitor's browser
-// send anything, so its handshakes never count.
+// send anything, so its handshakes never count. Nor does what is wrong in the form
+// of somebody who was admitted: one wrong deploy of the page would ban an office.
 func (a *attempt) countFailure(r Reason) {
-	if a.ruling(r).fails != failYes || a.forgedAgain {
+	if a.ruling(r).fails != failYes || a.forgedAgain || r == ReasonBody && a.identity != nil {
 		return
 	}
 	if lines := a.r.Header[headerOrigin]; a.originTrust == originAbsent && len(lines) > 0 {

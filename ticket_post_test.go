@@ -174,6 +174,17 @@ func TestTicketHandlerForm(t *testing.T) {
 	}
 }
 
+// A page that posts a wrong form does so in every browser of an office.
+func TestWrongFormsOfTheAdmittedBanNobody(t *testing.T) {
+	b := newBooth(t, stay)
+	token := b.issuer.Token("alice")
+	for range 30 {
+		wantAnswer(t, b.asking(token, posting("ttl=3600")), 400, wssecure.ReasonBody)
+	}
+	// A colleague, whose token has not been seen: alice's would pass a ban.
+	wantAnswer(t, b.show(ticketOf(t, b.asking(b.issuer.Token("bob")))), 101, "")
+}
+
 // pages of listed origins may read what they are told, and no
 // others.
 func TestTicketHandlerCORS(t *testing.T) {
