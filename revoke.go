@@ -122,7 +122,8 @@ func networkOf(a netip.Addr) store.Key {
 // Revoke ends the live sessions of t with close code 3000 and refuses their
 // credentials from then on: those issued up to now, or up to IssuedBefore, in
 // whole seconds; a login of the next second works again. When it has returned no
-// message of such a session is delivered. closed counts the sessions that it ended
+// message of such a session is delivered; under [Guard.Handler] a library may still
+// hand out what it has in its own buffer. closed counts the sessions that it ended
 // on this node; the others end theirs when they hear of it. An error is the shared
 // store's: the revocation holds here and is sent again, but other nodes may not
 // know of it yet. Repeating it is harmless.
