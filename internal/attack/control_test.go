@@ -10,6 +10,7 @@ import (
 
 // A weak server that has had enough of this address refuses all that comes: no verdict says that it checks anything.
 func TestABanIsNoCheck(t *testing.T) {
+	t.Parallel()
 	for name, refuse := range map[string]http.HandlerFunc{
 		"403":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) },
 		"502":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) },

@@ -37,6 +37,7 @@ func closing(code int, reason string) func(c net.Conn) {
 
 // A 101 with a close frame behind it is how some servers say no. One that ends well, or after a message, is none.
 func TestA101ThatIsTakenBackIsARefusal(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		end  func(c net.Conn)

@@ -40,6 +40,7 @@ func lasting(t *testing.T, judge func(r *http.Request) (after time.Duration, cod
 // A server that ends sessions whose token does not come has no hole that could be seen; one that lets them be, or ends them
 // as any other, has.
 func TestATokenMayComeLate(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name              string
 		code              int // of sessions that end; 0: without a close frame
@@ -76,6 +77,7 @@ func TestATokenMayComeLate(t *testing.T) {
 
 // A token that is looked at behind the 101 is looked at; one that is taken then is taken.
 func TestATokenMayBeJudgedLate(t *testing.T) {
+	t.Parallel()
 	const header, claims = "eyJhbGciOiJFUzI1NiJ9", "eyJzdWIiOiJhbGljZSJ9"
 	good := header + "." + claims + ".c2lnbmF0dXJlIG9mIGEgZ29vZCB0b2tlbg"
 	for _, row := range []struct {
@@ -115,6 +117,7 @@ func TestATokenMayBeJudgedLate(t *testing.T) {
 
 // So may a revocation: a new session has as long to end as an old one.
 func TestARevocationMayBeHeardLate(t *testing.T) {
+	t.Parallel()
 	for after, want := range map[time.Duration]attack.State{time.Second: attack.Unclear, never: attack.Broken} {
 		t.Run(want.String(), func(t *testing.T) {
 			t.Parallel()
@@ -152,5 +155,28 @@ func TestALookAtLatenessHasAnEnd(t *testing.T) {
 	})
 	if took := time.Since(began); took > 9*time.Second || broken.Load() < 5 {
 		t.Errorf("%d attacks work, after %v", broken.Load(), took)
+	}
+}
+
+// How long a good message takes, and how seldom a good server pings, only its owner knows.
+func TestSlowPeersAskForPatience(t *testing.T) {
+	t.Parallel()
+	target := lasting(t, func(*http.Request) (time.Duration, int) { return never, 0 })
+	target.Active = true
+	prepared(t, target)
+	impatient := time.Now()
+	for _, id := range []string{"slow-message", "silent-peer"} {
+		if v := try(t, target, id); v.State != attack.Left || !strings.Contains(v.Detail, "Patience") {
+			t.Errorf("%s: %+v", id, v)
+		}
+	}
+	if took := time.Since(impatient); took > 2*time.Second {
+		t.Errorf("nothing could be said, after %v", took)
+	}
+	target.Patience = 300 * time.Millisecond
+	for _, id := range []string{"slow-message", "silent-peer"} {
+		if v := try(t, target, id); v.State != attack.Broken {
+			t.Errorf("%s, with patience: %+v", id, v)
+		}
 	}
 }

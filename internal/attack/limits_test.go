@@ -34,6 +34,7 @@ func TestABudgetThatIsGoneIsNotStolen(t *testing.T) {
 
 // What uses up a limit finds one where it is put off behind it, and does not doubt that; a server that is gone is gone.
 func TestWhatSpendsIsPutOff(t *testing.T) {
+	t.Parallel()
 	for name, row := range map[string]struct {
 		status int
 		want   attack.State
@@ -60,6 +61,7 @@ func TestWhatSpendsIsPutOff(t *testing.T) {
 
 // A limit that lets one through now and then, in whatever beat, has not been got around.
 func TestABeatIsNoOtherAddress(t *testing.T) {
+	t.Parallel()
 	for beat := int32(2); beat < 6; beat++ {
 		t.Run(fmt.Sprint(beat), func(t *testing.T) {
 			t.Parallel()

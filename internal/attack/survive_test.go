@@ -14,6 +14,7 @@ import (
 
 // Whoever bans the address that floods it, or has had enough of it, has survived; and has shown nothing else.
 func TestABanIsNoFall(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name   string
 		refuse http.HandlerFunc
@@ -48,6 +49,7 @@ func TestABanIsNoFall(t *testing.T) {
 // A listener that bans says nothing: the connection ends, for one address. From another one it can be told from a server
 // that has fallen; where there is no other, nobody is blamed.
 func TestABanBelowHTTPIsNoFall(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name, addr string
 		everybody  bool // gets no answer

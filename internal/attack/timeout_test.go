@@ -30,7 +30,7 @@ func TestTimeoutBoundsEveryStep(t *testing.T) {
 		if r.Verdict.State == attack.Unclear {
 			unclear++
 		}
-		if r.Took > 3*time.Second {
+		if r.Took > 12*target.Timeout { // eight steps, and a busy machine
 			t.Errorf("%s took %v", r.Attack.ID, r.Took)
 		}
 	})
