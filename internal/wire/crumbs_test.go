@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/wire"
@@ -72,6 +73,28 @@ func TestCrumbs(t *testing.T) {
 		l.CloseOnRate = true
 		_, err := read(t, l, inPackets(long, 1), 4096)
 		wantEnd(t, err, wire.MessageRate)
+	})
+	t.Run("W-02 in the crumb that is too much", func(t *testing.T) {
+		l := l
+		l.Bytes = wire.Rate{N: 1, Per: time.Hour, Burst: 1000}
+		l.CloseOnRate = true
+		broken := 0
+		for n := range 40 { // wherever the rate ends, what is broken is called so
+			bubble(t, l, func(t *testing.T, s *session, peer net.Conn) {
+				end := library(s)
+				flood(peer, inPackets(masked(opText, make([]byte, n)), 1)...)
+				synctest.Wait()
+				if s.violation() != 0 {
+					return
+				}
+				peer.Write(masked(fin|3, nil))
+				broken++
+				wantEnd(t, <-end, wire.Protocol)
+			})
+		}
+		if broken == 0 || broken == 40 {
+			t.Errorf("the rate ended nowhere in between: %d", broken)
+		}
 	})
 	t.Run("a library that asks often, with a deadline", func(t *testing.T) {
 		bubble(t, l, func(t *testing.T, s *session, peer net.Conn) {

@@ -262,7 +262,7 @@ func (c *Conn) weighCrumbs() {
 	switch in := &c.in; {
 	case in.betweenMessages():
 		in.crumbs = 0
-	case in.crumbs > freeCrumbs:
+	case in.crumbs > freeCrumbs && in.found == 0:
 		in.crumbs = freeCrumbs
 		if !c.finishing && !c.passing && !in.bytes.spend(crumb) {
 			c.charge(&in.bytes, c.limits.Bytes, crumb)
