@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"math/rand/v2"
@@ -53,7 +54,7 @@ func (f *follower) askBeside(ctx context.Context) (stop func()) {
 }
 
 func (f *follower) askWhatIsOwed(ctx context.Context) {
-	var rounds spacing
+	rounds := spacing{most: f.n.maxStale / 2} // what a gap hides is heard of before this node's knowledge is too old
 	for {
 		select {
 		case <-f.owed:
@@ -148,6 +149,7 @@ func (f *follower) revoked(a *Admit) {
 // spacing keeps apart what a store in trouble would have done again and again: at once the first time, then after a
 // second, two, and so on up to half a minute, and at once again when it was quiet for a minute.
 type spacing struct {
+	most       time.Duration // where it is less than half a minute; 0: it is not
 	last, next time.Time
 	pause      time.Duration
 }
@@ -162,9 +164,10 @@ func (s *spacing) wait(now time.Time) time.Duration { return max(0, s.next.Sub(n
 
 // did adds jitter, so that nodes which lost the store together do not come back together.
 func (s *spacing) did(now time.Time) {
-	s.pause = min(2*s.pause, lastSpacing)
+	s.pause *= 2
 	if s.pause == 0 || now.Sub(s.last) > 2*lastSpacing {
 		s.pause = firstSpacing
 	}
+	s.pause = min(s.pause, lastSpacing, cmp.Or(s.most, lastSpacing))
 	s.last, s.next = now, now.Add(s.pause+rand.N(s.pause/5))
 }

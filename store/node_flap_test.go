@@ -62,8 +62,8 @@ func (f *flapping) Follow(ctx context.Context, after store.Cursor, apply func(st
 }
 
 // watching gives a node that follows f for so many sessions.
-func watching(t *testing.T, f *flapping, n int) *clusterNode {
-	x := &clusterNode{Node: newNode(t, f)}
+func watching(t *testing.T, f *flapping, n int, opts ...store.NodeOption) *clusterNode {
+	x := &clusterNode{Node: newNode(t, f, opts...)}
 	live := sessions{}
 	for i := range n {
 		live[store.TokenID("i", fmt.Sprint(i))] = time.Now()
@@ -97,6 +97,28 @@ func TestAFlappingFeedDoesNotHammerTheStore(t *testing.T) {
 					t.Error("a revocation was not heard of within its time")
 				}
 				x.stop()
+			})
+		})
+	}
+}
+
+// TestAFlappingFeedKeepsToMaxStale: what a gap hides is heard of before the node's knowledge may be that old.
+func TestAFlappingFeedKeepsToMaxStale(t *testing.T) {
+	for _, stale := range []time.Duration{time.Second, 5 * time.Second, 40 * time.Second, time.Minute} {
+		t.Run(stale.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &flapping{Memory: store.NewMemory(), err: store.ErrGap}
+				x := watching(t, f, 50, store.MaxStale(stale))
+				defer x.stop()
+				time.Sleep(10 * time.Minute)
+				for i := range 50 {
+					token := store.TokenID("i", fmt.Sprint(i))
+					f.Memory.Do(ctx, &store.Mark{Key: token, Kind: store.MarkRevoke})
+					time.Sleep(stale)
+					if !x.revokedKeys()[token] {
+						t.Fatalf("revocation %d was not heard of within %v", i, stale)
+					}
+				}
 			})
 		})
 	}
