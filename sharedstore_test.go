@@ -286,7 +286,7 @@ func TestShutdownLeavesAtOnce(t *testing.T) {
 		if s.shared.Peek(&held); held.Verdict.Held != 0 {
 			t.Errorf("%d held after Shutdown", held.Verdict.Held)
 		}
-		time.Sleep(time.Second) // a release that was under way has been sent
+		time.Sleep(20 * time.Millisecond) // releases wait 10 to be sent together
 		before, _ := x.link.Calls()
 		time.Sleep(time.Minute)
 		if after, _ := x.link.Calls(); after != before {
