@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"testing"
 	"unsafe"
 
@@ -61,4 +62,61 @@ func TestSessionCostsLittle(t *testing.T) {
 			runtime.KeepAlive(table)
 		})
 	}
+}
+
+func TestMemory(t *testing.T) {
+	populations := []struct {
+		name string
+		keys func(n int) keys
+	}{
+		{"a subject, token and address each", keysOf},
+		{"every key shared by two", func(n int) keys {
+			k := keysOf(n / 2)
+			k.ID = "id" + strconv.Itoa(n)
+			return k
+		}},
+		{"one address and one subject for all", func(n int) keys {
+			k := keysOf(n)
+			k.Addr, k.Subject = netip.MustParseAddr("192.0.2.1"), "everyone"
+			return k
+		}},
+	}
+	const size = 17_500 // just after the shards have grown, when most of their room is unused
+	for _, p := range populations {
+		t.Run(p.name, func(t *testing.T) {
+			sessions := make([]session, size)
+			for n := range sessions {
+				sessions[n].keys = p.keys(n)
+			}
+			before := heap()
+			table := newTable()
+			for n := range sessions {
+				table.Add(&sessions[n], sessions[n].keys)
+			}
+			full := heap()
+			for n := range sessions {
+				table.Remove(&sessions[n])
+			}
+			empty := heap()
+			runtime.KeepAlive(table)
+			runtime.KeepAlive(sessions)
+			each := (full-before)/int64(size) + ownBytes
+			t.Logf("%d bytes a session, %d KiB when all have ended", each, (empty-before)/1024)
+			if each > 335 {
+				t.Errorf("%d bytes a session, want at most 335", each)
+			}
+			// What 64 empty shards for each of five lookups weigh.
+			if left := empty - before; left > 32<<10 {
+				t.Errorf("%d bytes are left behind by %d ended sessions", left, size)
+			}
+		})
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
