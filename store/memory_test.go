@@ -103,6 +103,25 @@ func TestMarkOutlivesAnExpiredToken(t *testing.T) {
 	})
 }
 
+// TestEveryKindOfKeyHasARateAndACap: also one of which nothing is marked.
+func TestEveryKindOfKeyHasARateAndACap(t *testing.T) {
+	m := store.NewMemory()
+	for _, k := range []store.Key{
+		client, user, store.Network(netip.MustParsePrefix("2001:db8::/48")), store.TokenID("i", "1"), store.OIDCSession("i", "1"), store.Session("1"), store.Everyone(), store.Custom("room", "1"),
+	} {
+		for _, want := range []store.Refusal{store.None, store.OverRate} {
+			if v := admit(t, m, store.Admit{Key: k, Bucket: "b", Rate: store.Rate{N: 1, Per: time.Hour, Burst: 1}, N: 1, IssuedAt: time.Now()}); v.Refused != want {
+				t.Errorf("%v: %v, want %v", k, v.Refused, want)
+			}
+		}
+		for conn, want := range []store.Refusal{store.None, store.OverCap} {
+			if v := admit(t, m, store.Admit{Key: k, Cap: 1, Node: 1, Conn: uint64(conn + 1), Hold: time.Hour, IssuedAt: time.Now()}); v.Refused != want {
+				t.Errorf("%v: %v, want %v", k, v.Refused, want)
+			}
+		}
+	}
+}
+
 func TestFeedGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := store.NewMemory()
