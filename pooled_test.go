@@ -21,9 +21,6 @@ import (
 // knocks are handshakes that leave as much as can be in the attempt that judges
 // them: an identity, a reason, a status of their own, a time to wait, a hint.
 func knocks(issuer *wssecuretest.Issuer) map[string]func(*http.Request) {
-	set := func(name string, values ...string) func(*http.Request) {
-		return func(r *http.Request) { r.Header[name] = values }
-	}
 	token := func(sub string, claims ...map[string]any) func(*http.Request) {
 		return bearer(issuer.Sign("ES256", issuer.Claims(sub, claims...)))
 	}
@@ -37,7 +34,7 @@ func knocks(issuer *wssecuretest.Issuer) map[string]func(*http.Request) {
 	}
 	return map[string]func(*http.Request){
 		"alice":              alice,
-		"bob by subprotocol": set("Sec-Websocket-Protocol", "chat.v2", "bearer", issuer.Sign("ES256", issuer.Claims("bob", map[string]any{"scope": "chat"}))),
+		"bob by subprotocol": header("Sec-Websocket-Protocol", "chat.v2", "bearer", issuer.Sign("ES256", issuer.Claims("bob", map[string]any{"scope": "chat"}))),
 		"star":               with(alice, from("https://a.example.net")),
 		"nobody":             func(*http.Request) {},
 		"another scope":      token("carol", map[string]any{"scope": "read"}),
@@ -45,22 +42,22 @@ func knocks(issuer *wssecuretest.Issuer) map[string]func(*http.Request) {
 		"another audience":   token("erin", map[string]any{"aud": "else"}),
 		"junk":               bearer("junk"),
 		"no token":           bearer("a b"),
-		"two tokens":         with(alice, set("Sec-Websocket-Protocol", "bearer", "other")),
+		"two tokens":         with(alice, header("Sec-Websocket-Protocol", "bearer", "other")),
 		"other page":         with(alice, from("https://evil.example")),
 		"own page":           with(alice, from("http://"+wssecuretest.Host)),
 		"no page":            func(r *http.Request) { delete(r.Header, "Origin") },
-		"two pages":          set("Origin", "https://a.example", "https://b.example"),
-		"navigation":         with(alice, set("Sec-Fetch-Mode", "navigate")),
+		"two pages":          header("Origin", "https://a.example", "https://b.example"),
+		"navigation":         with(alice, header("Sec-Fetch-Mode", "navigate")),
 		"other host":         func(r *http.Request) { r.Host = "other.example" },
 		"no host":            func(r *http.Request) { r.Host = "a b" },
 		"HTTP/2":             func(r *http.Request) { r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0 },
 		"HTTP/1.0":           func(r *http.Request) { r.Proto, r.ProtoMinor = "HTTP/1.0", 0 },
 		"POST":               func(r *http.Request) { r.Method = http.MethodPost },
 		"body":               func(r *http.Request) { r.ContentLength = 1 },
-		"two versions":       set("Sec-Websocket-Version", "13", "8"),
-		"version 8":          set("Sec-Websocket-Version", "8"),
-		"no key":             set("Sec-Websocket-Key", "short"),
-		"no upgrade":         set("Connection", "close"),
+		"two versions":       header("Sec-Websocket-Version", "13", "8"),
+		"version 8":          header("Sec-Websocket-Version", "8"),
+		"no key":             header("Sec-Websocket-Key", "short"),
+		"no upgrade":         header("Connection", "close"),
 		"no address":         func(r *http.Request) { r.RemoteAddr = "@" },
 		"unknown ticket":     func(r *http.Request) { r.URL.RawQuery = "ticket=" + longTicket },
 		"wait":               with(alice, path("/wait")),
