@@ -201,7 +201,7 @@ func wireReason(v wire.Violation) Reason {
 func (s *Session) reportClosed() {
 	reason := s.cause.Load().rejection.Reason
 	s.core.audit.count(EventClosed, reason)
-	if verdicts[reason].fails == failYes && !s.cause.Load().again {
+	if reason.ruling().fails == failYes && !s.cause.Load().again {
 		s.core.chargeFailure(s.policy, failureBy{client: s.ClientIP(), origin: s.origin, identity: s.Identity(), custom: s.failKeys(), reason: reason})
 	}
 	if s.core.audit.wanted(reason.level(), s.policy.hooks) {

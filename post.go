@@ -135,23 +135,24 @@ func (a *attempt) checkTicketRate() error {
 		return err
 	}
 	n := max(a.limits.Conns, defaultTicketsPerSubject)
-	admit := store.Admit{
+	adm := newAdmission()
+	defer adm.free()
+	adm.admit(store.Admit{
 		Key: a.identity.prepared().subject, IssuedAt: a.identity.IssuedAt,
 		Bucket: "tickets", Rate: store.Rate{N: n, Per: time.Minute, Burst: n}, N: 1,
+	})
+	if err := adm.do(a); err != nil {
+		return err
 	}
-	if err := a.store.Do(a.r.Context(), &admit); err != nil {
-		return unavailable(err)
-	}
-	switch {
-	case admit.Err != nil:
-		return unavailable(admit.Err)
-	case admit.Verdict.Refused == store.OverRate:
-		a.retryAfter = admit.Verdict.RetryAfter
+	switch v := &adm.admits[0].Verdict; v.Refused {
+	case store.None:
+		return nil
+	case store.OverRate:
+		a.retryAfter = v.RetryAfter
 		return a.refuse(ReasonRate, "too many tickets of one subject", fmt.Sprintf("%d a minute", n))
-	case admit.Verdict.Refused != store.None:
-		return a.judgeRefused(&admit)
+	default:
+		return a.judgeRefused(&adm.admits[0])
 	}
-	return nil
 }
 
 // answerJSON answers 200 with what no cache may keep.

@@ -212,13 +212,12 @@ func (r Reason) public() Reason { return r.ruling().public }
 // publicClose is the reason text of the close frame: a peer that was let in may
 // know that its token has expired or was revoked.
 func (r Reason) publicClose() string {
-	if _, known := verdicts[r]; !known {
-		return string(ReasonForbidden)
-	}
-	if r == ReasonTokenForged || r == ReasonProof {
+	switch reason := r.ruling().reason; reason {
+	case ReasonTokenForged, ReasonProof:
 		return string(ReasonTokenInvalid)
+	default:
+		return string(reason)
 	}
-	return string(r)
 }
 
 func (r Reason) level() slog.Level { return r.ruling().level }
