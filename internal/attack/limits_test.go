@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wssecure/wssecure/internal/attack"
+	"github.com/wssecure/wssecure/internal/probe"
 )
 
 // Whoever was put off before a hostile page came has lost nothing to it.
@@ -77,6 +78,43 @@ func TestABeatIsNoOtherAddress(t *testing.T) {
 			target.Active = true
 			if v := try(t, prepared(t, target), "forwarded-address"); v.State != attack.Held {
 				t.Errorf("%s: %+v", v.State, v)
+			}
+		})
+	}
+}
+
+// Sessions that are ended as others come are no crowd: there is a bound, or whoever is silent for too long makes room.
+func TestAnEndedSessionTakesNoPlace(t *testing.T) {
+	for name, row := range map[string]struct {
+		places int
+		want   attack.State
+	}{"200 places": {200, attack.Unclear}, "no end": {1000, attack.Broken}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			places := make(chan net.Conn, row.places)
+			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+				c, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					return
+				}
+				for placed := false; !placed; {
+					select {
+					case places <- c:
+						placed = true
+					default:
+						(<-places).Close()
+					}
+				}
+				fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", probe.Accept(r.Header.Get("Sec-WebSocket-Key")))
+			})
+			t.Cleanup(func() {
+				for len(places) > 0 {
+					(<-places).Close()
+				}
+			})
+			target.Active = true
+			if v := try(t, prepared(t, target), "limit-sessions"); v.State != row.want {
+				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
 			}
 		})
 	}
