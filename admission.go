@@ -293,22 +293,29 @@ func (a *attempt) judgeRefused(admit *store.Admit) error {
 		return a.refuse(ReasonRevoked, "a credential from before its revocation", "a fresh one")
 	case store.Banned:
 		a.check = "rate"
-		return a.refuse(ReasonBanned, "a banned "+keyWord(admit.Key), "one without a ban")
+		return a.refuse(ReasonBanned, "a banned "+a.keyWord(admit.Key), "one without a ban")
 	case store.OverRate:
 		a.check = "rate"
-		return a.refuse(ReasonRate, "too many handshakes of one "+keyWord(admit.Key), fmt.Sprintf("%d per %s", admit.Rate.N, admit.Rate.Per))
+		return a.refuse(ReasonRate, "too many handshakes of one "+a.keyWord(admit.Key), fmt.Sprintf("%d per %s", admit.Rate.N, admit.Rate.Per))
 	default:
-		return a.refuse(ReasonConnLimit, fmt.Sprintf("%d open sessions of one %s", admit.Verdict.Held, keyWord(admit.Key)), fmt.Sprintf("at most %d", admit.Cap))
+		return a.refuse(ReasonConnLimit, fmt.Sprintf("%d open sessions of one %s", admit.Verdict.Held, a.keyWord(admit.Key)), fmt.Sprintf("at most %d", admit.Cap))
 	}
 }
 
-func keyWord(k store.Key) string {
-	switch k.Kind {
-	case store.KeySubject:
+// keyWord says to the operator what a key of this handshake stands for.
+func (a *attempt) keyWord(k store.Key) string {
+	keys, yet := *a.addresses(), ""
+	if a.late {
+		keys, yet = a.lateKeys(), " without a token yet"
+	}
+	switch {
+	case k == keys.narrow:
+		return "address" + yet
+	case k == keys.wide:
+		return "IPv6 /48" + yet
+	case k.Kind == store.KeySubject:
 		return "subject"
-	case store.KeyIP:
-		return "address"
-	case store.KeyNetwork:
+	case k.Kind == store.KeyNetwork:
 		return "network"
 	}
 	return "key"

@@ -70,6 +70,11 @@ func TestConnectionCaps(t *testing.T) {
 				wantAnswer(t, g.knock(fmt.Sprintf("2001:db8:7:%x::1", i%40)), 101, "")
 			}
 			wantAnswer(t, g.knock("2001:db8:7:ffff::1"), 429, wssecure.ReasonConnLimit)
+			words := map[string]string{"without identity": "64 open sessions of one IPv6 /48", "late": "1024 open sessions of one IPv6 /48 without a token yet"}
+			g.await(wssecure.EventRefused, 1)
+			if e := g.seen(wssecure.EventRefused); e[0].Seen != words[name] {
+				t.Errorf("seen %q, want %q", e[0].Seen, words[name])
+			}
 			wantAnswer(t, g.knock("2001:db8:8::1"), 101, "")
 			wantAnswer(t, g.knock("203.0.113.10"), 101, "")
 			g.hangUp()
