@@ -154,6 +154,20 @@ type Stats struct {
 	CertificateDays int    // until SetCertificate's leaf ends; 0 without it
 }
 
+// Stats gives the guard's exact counters.
+func (g *Guard) Stats() Stats {
+	var s Stats
+	g.core.audit.stats(&s)
+	s.Open = g.core.open.Load()
+	if e, ok := g.core.store.(interface{ Evictions() uint64 }); ok {
+		s.Evictions = e.Evictions()
+	}
+	if g.core.certs != nil {
+		s.CertificateDays = int(time.Until(g.core.certs.NotAfter()) / (24 * time.Hour))
+	}
+	return s
+}
+
 // event begins the event of an attempt.
 func (a *attempt) event(kind EventKind) Event {
 	seen, wanted := a.finding.seen, a.finding.wanted

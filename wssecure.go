@@ -409,17 +409,3 @@ func (g *Guard) Ready(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
-
-// Stats gives the guard's exact counters.
-func (g *Guard) Stats() Stats {
-	var s Stats
-	g.core.audit.stats(&s)
-	s.Open = g.core.open.Load()
-	if e, ok := g.core.store.(interface{ Evictions() uint64 }); ok {
-		s.Evictions = e.Evictions()
-	}
-	if g.core.certs != nil {
-		s.CertificateDays = int(time.Until(g.core.certs.NotAfter()) / (24 * time.Hour))
-	}
-	return s
-}
