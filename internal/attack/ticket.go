@@ -91,9 +91,11 @@ func raceTicket(ctx context.Context, t *Target, shown func(string) *probe.Handsh
 	close(start)
 	racing.Wait()
 	close(links)
-	for l := range links {
-		defer l.Close()
-	}
+	defer func() {
+		for l := range links {
+			l.Close()
+		}
+	}()
 	sent, got := fmt.Sprintf("one ticket in %d handshakes at once", racers), fmt.Sprintf("%d were admitted", admitted.Load())
 	switch admitted.Load() {
 	case 0:
