@@ -313,7 +313,7 @@ func (a *attempt) checkRate() error {
 	for i := range adm.admits[:adm.n] {
 		if v := &adm.admits[i].Verdict; v.Refused != store.None {
 			a.returnAddressTokens(adm.admits[:adm.n])
-			return a.judgeAddress(v)
+			return a.judgeAddress(v, i > 0)
 		}
 	}
 	a.charged = true
@@ -322,8 +322,9 @@ func (a *attempt) checkRate() error {
 
 // judgeAddress lets a known token pass what holds its address up. A ban is not
 // for it, and a spent budget may be a whole office that reconnects at once: each
-// gives its token back, but the last come before the first has done so.
-func (a *attempt) judgeAddress(v *store.Verdict) error {
+// gives its token back, but the last come before the first has done so. wide says
+// that the /48 around the address has refused it.
+func (a *attempt) judgeAddress(v *store.Verdict, wide bool) error {
 	if a.isKnown() {
 		return a.checkKnownToken()
 	}
@@ -333,8 +334,13 @@ func (a *attempt) judgeAddress(v *store.Verdict) error {
 			return a.client.String(), "an address without a ban"
 		})
 	}
+	if wide {
+		return a.refuseSaying(ReasonRate, func(a *attempt) (seen, wanted string) {
+			return a.addresses().wide.Prefix.String(), Rate(a.policy.wideRate).words()
+		})
+	}
 	return a.refuseSaying(ReasonRate, func(a *attempt) (seen, wanted string) {
-		return a.client.String(), Rate(a.policy.addressRate.rate).words()
+		return a.client.String(), a.policy.addressRate.rate.words()
 	})
 }
 

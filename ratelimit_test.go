@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,11 +76,22 @@ func TestHandshakeRateByAddress(t *testing.T) {
 		wantAnswer(t, g.knock("2001:db8:8::1"), 101, "")
 	})
 	row("L-46 a refused /48 takes nothing of the /64", func(t *testing.T) {
-		g := newGate(t, quiet, wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 1, Per: 16 * time.Hour, Burst: 1}))
+		var told []string
+		g := newGate(t, quiet, wssecure.LimitHandshakes(wssecure.ByIP(), wssecure.Rate{N: 1, Per: 16 * time.Hour, Burst: 1}),
+			wssecure.OnEvent(func(e wssecure.Event) {
+				if e.Kind == wssecure.EventRefused {
+					told = append(told, e.Seen+": "+e.Wanted)
+				}
+			}))
 		for network := range 16 {
 			wantAnswer(t, g.knock(fmt.Sprintf("2001:db8:7:%x::1", network)), 101, "")
 		}
+		wantAnswer(t, g.knock("2001:db8:7:1::1"), 429, wssecure.ReasonRate)
 		wantAnswer(t, g.knock("2001:db8:7:99::1"), 429, wssecure.ReasonRate)
+		synctest.Wait()
+		if want := []string{"2001:db8:7:1::1: 1 per 16h0m0s, 1 at once", "2001:db8:7::/48: 16 per 16h0m0s, 16 at once"}; !slices.Equal(told, want) {
+			t.Errorf("the operator was told %q, want %q", told, want)
+		}
 		time.Sleep(time.Hour) // one token for the /48, and not for any spent /64
 		wantAnswer(t, g.knock("2001:db8:7:99::1"), 101, "")
 	})
