@@ -108,7 +108,7 @@ func TestAdmittedAllocatesLittle(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	run(n)
 	runtime.ReadMemStats(&after)
-	if each := float64(after.Mallocs-before.Mallocs) / n; each > allocs+0.5+spilled {
+	if each := float64(after.Mallocs-before.Mallocs) / n; each > allocs+0.5+3*spilled { // it takes from many pools
 		t.Errorf("%.1f allocations, want at most %d", each, allocs)
 	}
 	if each := float64(after.TotalAlloc-before.TotalAlloc) / n; each > bytes*(1+spilled) {
