@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,24 +18,7 @@ import (
 // scanner is the command, built once: what is tested is what a pipeline runs.
 var scanner string
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		f.Value.Set("12") // scans wait; they hardly compute
-	}
-	dir, err := os.MkdirTemp("", "wssecure")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	if scanner, err = testbed.Build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(testbed.Run(m, &scanner)) }
 
 // An outcome is what one run of the command came to.
 type outcome struct {

@@ -1,7 +1,6 @@
 package weakservers_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,26 +16,11 @@ import (
 var scanner string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		f.Value.Set("12") // scans wait; they hardly compute
-	}
 	lookForTools()
 	if !announceMissing() {
 		os.Exit(1)
 	}
-	dir, err := os.MkdirTemp("", "weakservers")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	if scanner, err = testbed.Build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(testbed.Run(m, &scanner))
 }
 
 // announceMissing says aloud which targets a machine cannot run, and reports whether it may do without them.

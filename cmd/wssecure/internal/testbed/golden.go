@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,14 +14,26 @@ import (
 	"time"
 )
 
-// Build builds the scanner into dir, from any module that knows its package.
-func Build(dir string) (binary string, err error) {
-	binary = filepath.Join(dir, "wssecure")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/wssecure/wssecure/cmd/wssecure").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
+// Run builds the scanner, says where, runs the tests and gives their exit code. It is for the TestMain of any module that
+// knows the scanner's package.
+func Run(m *testing.M, scanner *string) int {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		f.Value.Set("12") // scans wait; they hardly compute
 	}
-	return binary, nil
+	dir, err := os.MkdirTemp("", "wssecure")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	*scanner = filepath.Join(dir, "wssecure")
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", *scanner, "github.com/wssecure/wssecure/cmd/wssecure").CombinedOutput()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
 }
 
 // longestScan is more than any scan of a test may take.
