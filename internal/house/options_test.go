@@ -39,6 +39,20 @@ func TestTablesNameEveryOption(t *testing.T) {
 // constructors are the exported functions of the root that give one of the types.
 func constructors(t *testing.T, types []string) (names []string) {
 	t.Helper()
+	for _, f := range exportedFunctions(t) {
+		if f.Type.Results.NumFields() != 1 {
+			continue
+		}
+		if gives, ok := f.Type.Results.List[0].Type.(*ast.Ident); ok && slices.Contains(types, gives.Name) {
+			names = append(names, f.Name.Name)
+		}
+	}
+	return names
+}
+
+// exportedFunctions are those of the root: options, sources, verifiers, keys, targets, rates and the rest.
+func exportedFunctions(t *testing.T) (functions []*ast.FuncDecl) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "*.go"))
 	if err != nil {
 		t.Fatal(err)
@@ -48,14 +62,10 @@ func constructors(t *testing.T, types []string) (names []string) {
 			continue
 		}
 		for _, d := range parsed(t, filepath.Base(name)).Decls {
-			f, ok := d.(*ast.FuncDecl)
-			if !ok || f.Recv != nil || !f.Name.IsExported() || f.Type.Results.NumFields() != 1 {
-				continue
-			}
-			if gives, ok := f.Type.Results.List[0].Type.(*ast.Ident); ok && slices.Contains(types, gives.Name) {
-				names = append(names, f.Name.Name)
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.IsExported() {
+				functions = append(functions, f)
 			}
 		}
 	}
-	return names
+	return functions
 }
