@@ -110,11 +110,11 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// What is tried on a server that is down already is not what has stopped it.
-func TestAFallIsNotBlamedOnWhatComesLater(t *testing.T) {
-	t.Parallel()
-	var dead atomic.Bool
-	target := served(t, func(w http.ResponseWriter, r *http.Request) {
+// felledByHeaders is a target that a flood of headers stops, until dead is false again.
+func felledByHeaders(t *testing.T) (target *attack.Target, dead *atomic.Bool) {
+	t.Helper()
+	dead = new(atomic.Bool)
+	target = served(t, func(w http.ResponseWriter, r *http.Request) {
 		if dead.Load() {
 			panic(http.ErrAbortHandler)
 		}
@@ -122,7 +122,13 @@ func TestAFallIsNotBlamedOnWhatComesLater(t *testing.T) {
 		admit(w, r)
 	})
 	target.Active = true
-	prepared(t, target)
+	return prepared(t, target), dead
+}
+
+// What is tried on a server that is down already is not what has stopped it.
+func TestAFallIsNotBlamedOnWhatComesLater(t *testing.T) {
+	t.Parallel()
+	target, dead := felledByHeaders(t)
 	if v := try(t, target, "header-flood"); v.State != attack.Broken {
 		t.Fatalf("the cause: %+v", v)
 	}
@@ -175,16 +181,7 @@ func TestAFallIsNotBlamedOnWhatBeginsMeanwhile(t *testing.T) {
 // With several under way nobody can say which it was: each of those is named, and none that began when it was over.
 func TestAFallUnderSeveral(t *testing.T) {
 	t.Parallel()
-	var dead atomic.Bool
-	target := served(t, func(w http.ResponseWriter, r *http.Request) {
-		if dead.Load() {
-			panic(http.ErrAbortHandler)
-		}
-		dead.Store(len(r.Header) > 1000)
-		admit(w, r)
-	})
-	target.Active = true
-	prepared(t, target)
+	target, _ := felledByHeaders(t)
 	var blamed []string
 	attack.Run(t.Context(), target, attack.All(), func(r attack.Result) {
 		if strings.Contains(r.Verdict.Detail, "did not survive") {
