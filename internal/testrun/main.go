@@ -43,6 +43,9 @@ func main() {
 		}
 		f()
 	}
+	for _, why := range r.failures { // once more, where a reader looks first: at the end
+		fmt.Printf("\n%s", why)
+	}
 	fmt.Printf("\n%s\n%d passed, %d failed\n", strings.Join(r.report, "\n"), r.passed, r.failed)
 	if r.failed > 0 {
 		os.Exit(1)
@@ -52,6 +55,7 @@ func main() {
 // run adds up what the steps find.
 type run struct {
 	report         []string
+	failures       []string
 	passed, failed int
 }
 
@@ -86,32 +90,36 @@ func (r *run) check(name, dir string, command ...string) {
 func (r *run) test(modules []string) {
 	for _, m := range modules {
 		fmt.Println("== go test", moduleName(m))
-		cmd := exec.Command("go", "test", "-race", "-shuffle=on", "-timeout=15m", "-json", "./...")
-		cmd.Dir = m
-		r.count("tests "+moduleName(m), cmd)
+		t := goTest(m, "-shuffle=on", "./...")
+		t.again(m)
+		passed, failed := t.sum()
+		r.report = append(r.report, fmt.Sprintf("tests %s: %d passed, %d failed", moduleName(m), passed, failed))
+		r.report = append(r.report, t.unsteady...)
+		r.failures = append(r.failures, t.failures()...)
+		r.passed += passed
+		r.failed += failed
 	}
 }
 
-// count runs a `go test -json` and adds up its tests.
-func (r *run) count(title string, cmd *exec.Cmd) {
+// goTest runs tests of a module and adds them up.
+func goTest(module string, args ...string) *tally {
+	cmd := exec.Command("go", append([]string{"test", "-race", "-timeout=15m", "-json"}, args...)...)
+	cmd.Dir = module
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
-	var t tally
+	t := &tally{}
 	if err == nil {
 		t.read(out, os.Stdout)
 		err = cmd.Wait()
 	}
-	passed, failed := t.sum()
-	if err != nil && failed == 0 {
-		fmt.Println(title+":", err) // go itself could not do it, as with a broken go.mod
-		failed = 1
+	if _, failed := t.sum(); err != nil && failed == 0 {
+		fmt.Println("go test", moduleName(module)+":", err) // go itself could not do it, as with a broken go.mod
+		t.broken++
 	}
-	r.report = append(r.report, fmt.Sprintf("%s: %d passed, %d failed", title, passed, failed))
-	r.passed += passed
-	r.failed += failed
+	return t
 }
 
 // fuzz runs every target of every module, the seeds having been run as tests already. The default is a number of inputs:

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +15,7 @@ import (
 type tally struct {
 	packages map[string]map[string]*test
 	broken   int
+	unsteady []string // what a second run has cleared, for the report
 }
 
 type test struct {
@@ -21,6 +24,9 @@ type test struct {
 	guilty  bool // a subtest failed, so its own failure is no other
 	output  []string
 }
+
+// failed reports that a test failed, was left out, or never came to its end, and not only through a subtest.
+func (t *test) failed() bool { return t.verdict != "pass" && !t.guilty }
 
 // event is a line of `go test -json`.
 type event struct {
@@ -93,6 +99,7 @@ func (t *tally) add(e event, outputs map[string][]string, to io.Writer) {
 					p.guilty = true
 				}
 			}
+			return // what it printed is kept
 		}
 		at.output = nil
 	}
@@ -131,12 +138,29 @@ func (t *tally) sum() (passed, failed int) {
 			switch {
 			case test.verdict == "pass" && !test.parent:
 				passed++
-			case test.verdict != "pass" && !test.guilty: // failed, left out, or never came to its end
+			case test.failed():
 				failed++
 			}
 		}
 	}
 	return passed, failed
+}
+
+// longestFailure bounds what is shown of one failed test at the end.
+const longestFailure = 3000
+
+// failures are the tests that failed, each with the end of what it printed.
+func (t *tally) failures() (found []string) {
+	for _, pkg := range slices.Sorted(maps.Keys(t.packages)) {
+		tests := t.packages[pkg]
+		for _, name := range slices.Sorted(maps.Keys(tests)) {
+			if test := tests[name]; test.failed() {
+				said := strings.Join(test.output, "")
+				found = append(found, fmt.Sprintf("%s %s\n%s", pkg, name, said[max(0, len(said)-longestFailure):]))
+			}
+		}
+	}
+	return found
 }
 
 // parents gives the names of the tests that a subtest belongs to.

@@ -106,8 +106,7 @@ func TestTally(t *testing.T) {
 }
 
 func TestFindsModulesAndTheirFuzzTargets(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for name, content := range map[string]string{
+	enterTree(t, map[string]string{
 		"go.mod":                           "module a\n",
 		"a_test.go":                        "package a\n\nfunc FuzzRoot(f *testing.F) {}\n",
 		"internal/x/x_test.go":             "package x\n\nfunc FuzzX(f *testing.F) {}\n\nfunc FuzzY(data *testing.F) {}\n\nfunc Fuzzy() {}\n",
@@ -117,14 +116,7 @@ func TestFindsModulesAndTheirFuzzTargets(t *testing.T) {
 		"testdata/go.mod":                  "module d\n",
 		".hidden/go.mod":                   "module e\n",
 		"internal/x/testdata/fake_test.go": "package x\n\nfunc FuzzFake(f *testing.F) {}\n",
-	} {
-		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	modules, err := findModules(".")
 	if err != nil || !slices.Equal(modules, []string{".", "sub"}) {
 		t.Fatalf("modules %q, error %v", modules, err)
@@ -143,5 +135,19 @@ func TestFindsModulesAndTheirFuzzTargets(t *testing.T) {
 	}
 	if _, err := findModules("internal"); err == nil {
 		t.Error("a folder without go.mod is taken for the root")
+	}
+}
+
+// enterTree makes files in a folder of the test, and enters it.
+func enterTree(t *testing.T, files map[string]string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for name, content := range files {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
