@@ -34,26 +34,10 @@
 package wssecure
 
 import (
-	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
-
-	"github.com/wssecure/wssecure/internal/certs"
-	"github.com/wssecure/wssecure/internal/clientip"
-	"github.com/wssecure/wssecure/internal/origin"
-	"github.com/wssecure/wssecure/internal/registry"
-	"github.com/wssecure/wssecure/internal/wire"
-	"github.com/wssecure/wssecure/store"
 )
 
 // Guard checks handshakes and keeps the sessions it admits within their limits.
@@ -62,123 +46,6 @@ import (
 type Guard struct {
 	core   *core
 	policy *policy
-}
-
-// policy is what one route enforces. It does not change after New or With.
-type policy struct {
-	origins       *OriginSet // nil: same-origin
-	anyOrigin     bool
-	nullOrigin    bool
-	missingOrigin bool
-	requireOrigin bool
-	hosts         *origin.Hosts
-	hostNames     []string
-	hostsWanted   string // what a refusal tells the operator of both
-	publicURL     *origin.Origin
-	localhost     bool
-	plaintext     bool
-
-	subprotocols       []string
-	requireSubprotocol bool
-	compression        bool
-	browserRefusals    bool
-
-	verifier      Verifier
-	verifierCalls *calls
-	verifierName  string // what tickets know it by
-	sources       []Source
-	anonymous     bool
-	tokenSize     int
-	scopes        []string
-	claims        []claimRule
-	level         authLevel
-	lateToken     time.Duration
-	outlive       time.Duration // a session lives on after its token
-	clientCAs     *x509.CertPool
-	recheck       *recheckRule
-	custom        []customCheck
-	needsToken    []string
-	challenges    [][]string
-
-	rates         []rateRule
-	failures      []failureRule
-	caps          []capRule
-	funcRules     []funcRule
-	addressRate   rateRule
-	wideRate      store.Rate
-	subjectRate   rateRule // zero: LimitHandshakes does not name BySubject
-	totalRate     rateRule // likewise ByTotal
-	addressCap    capRule
-	subjectCap    int
-	totalCap      int
-	accepts       Rate // zero: LimitAccepts is not given
-	replayWindow  time.Duration
-	handshakeTime time.Duration
-	proxies       *clientip.Proxies
-	trusted       *clientip.Networks
-
-	limits    Limits
-	limitsBy  *limitsRule    // nil: one for all
-	session   *sessionLimits // limits, made ready
-	ping      time.Duration
-	types     []MessageType
-	lateWire  wire.Limits // until a late token has come
-	onMessage []Filter
-	onSend    []Filter
-	context   *contextRule
-
-	hsts, csp, frame []string
-	extra            []header
-
-	pages  *pages      // what sessions have asked for
-	store  store.Store // nil: this process's memory
-	tls    TLSProfile
-	certs  *certs.Source
-	logger *slog.Logger
-	hooks  []func(Event)
-	holes  []hole
-	checks []namedCheck
-}
-
-// core is what all routes of one server share.
-type core struct {
-	store   store.Store
-	node    store.NodeID
-	live    *registry.Table[*Session]
-	audit   *audit
-	proxies *clientip.Proxies
-	trusted *clientip.Networks
-	certs   *certs.Source
-
-	open     atomic.Int64 // places taken in the whole process
-	nextConn atomic.Uint64
-	draining atomic.Bool
-	leaving  atomic.Bool   // Serve is about to drain
-	sessions tasks         // registered sessions: handshakes past their checks, connections not closed yet
-	running  tasks         // user code that has not returned
-	staged   atomic.Bool   // a drain has begun to end the sessions
-	hooks    []func(Event) // New's: for events that belong to no route
-
-	totals         *totalRates
-	refusedOrigins *addressBudget
-	accepts        *addressBudget
-	floodEvents    minuteSample
-	banEvents      minuteSample // of connections closed before TLS
-	rateEvents     minuteSample // likewise
-	storeEvents    minuteSample
-	following      *following // nil without SetStore
-	failing        failures
-	badTokens      *badTokens
-	banning        sync.Map // keys whose bans are on their way to the store
-	rechecks       rechecks
-	farewells      farewells
-	hinted         [hintCount]atomic.Bool
-
-	mu          sync.Mutex
-	verifiers   []ownVerifier
-	named       []Verifier // the application's own, by their place
-	clientPools []*x509.CertPool
-	hellos      map[*tls.Config]helloFunc // of the callers of Harden
 }
 
 // New makes a guard. It returns every configuration error at once, joined, each
@@ -221,39 +88,6 @@ func (g *Guard) With(opts ...Option) (*Guard, error) {
 	}))
 	g.core.warnOfCaps(child.policy)
 	return child, nil
-}
-
-func newCore(p *policy) *core {
-	c := &core{
-		store: p.store, node: store.NewNodeID(), live: registry.New[*Session](),
-		audit: newAudit(p.logger), proxies: p.proxies, trusted: p.trusted, certs: p.certs, hooks: p.hooks,
-		totals: newTotalRates(), refusedOrigins: newAddressBudget(refusedOriginRate), accepts: newAddressBudget(cmp.Or(p.accepts, defaultAccepts)), badTokens: newBadTokens(),
-	}
-	if c.store == nil {
-		c.store = store.NewMemory()
-	}
-	if node := c.nodeStore(); node != nil {
-		c.node = node.ID()
-	}
-	c.nextConn.Store(rand.Uint64()) // another guard may share the node, and the names of its leases
-	return c
-}
-
-// adopt lets the verifiers and client CAs of a policy work for this server.
-func (c *core) adopt(p *policy) {
-	p.verifierCalls, p.pages = new(calls), new(pages)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p.verifier != nil && p.verifierName == "" {
-		p.verifierName = c.nameOf(p.verifier)
-	}
-	if own, ok := p.verifier.(ownVerifier); ok && !slices.Contains(c.verifiers, own) {
-		c.verifiers = append(c.verifiers, own)
-		own.attach(c)
-	}
-	if p.clientCAs != nil && !slices.Contains(c.clientPools, p.clientCAs) {
-		c.clientPools = append(c.clientPools, p.clientCAs)
-	}
 }
 
 // Handler guards the upgrades of next, which may use any WebSocket library: the
@@ -310,81 +144,6 @@ func (g *Guard) Pages(next http.Handler) http.Handler {
 		next.ServeHTTP(p.dress(), r)
 		p.complete()
 	})
-}
-
-func (g *Guard) isSecure(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
-	peer, ok := clientip.Peer(r.RemoteAddr)
-	return ok && g.core.proxies.Secure(peer, r.Header)
-}
-
-// serveOrdinary passes on what is no upgrade.
-func (g *Guard) serveOrdinary(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	p := &plainWriter{inner: w, refused: func() { g.core.unguarded(g.policy, r) }}
-	if pagesAround(w) == nil {
-		secure := g.isSecure(r)
-		p.fill = func(h http.Header) { g.policy.answerHeaders(h, secure, r.Host, false) }
-	}
-	next.ServeHTTP(p.dress(), r)
-	p.complete()
-}
-
-func (g *Guard) attempt(w http.ResponseWriter, r *http.Request) *attempt {
-	return &attempt{core: g.core, policy: g.policy, w: w, r: r, id: newEventID(), started: time.Now()}
-}
-
-func (g *Guard) refuseOrdinary(w http.ResponseWriter, r *http.Request) {
-	a := g.attempt(w, r)
-	a.check = "shape"
-	a.locate()
-	if r.ProtoMajor >= 2 {
-		a.status = http.StatusHTTPVersionNotSupported
-		a.reject(a.refuse(ReasonHTTPVersion, r.Proto, "HTTP/1.1"))
-		return
-	}
-	a.reject(a.refuse(ReasonUpgradeRequired, "an ordinary request", "a WebSocket handshake"))
-}
-
-var (
-	errNested    = errors.New("guards are nested: the outer one has stripped what the inner one needs; use With for another route")
-	errNoAddress = errors.New("the request has no RemoteAddr with an IP; the listener must supply addresses")
-)
-
-// serveUpgrade judges an upgrade and, when it is admitted, calls switchOver.
-func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver func(*attempt)) {
-	a := attempts.Get().(*attempt)
-	a.core, a.policy, a.w, a.r, a.id, a.started = g.core, g.policy, w, r, newEventID(), time.Now()
-	if err := a.judge(); err != nil {
-		a.reject(err)
-		a.free()
-		return
-	}
-	// A panic of user code leaves nothing behind and goes on to net/http.
-	defer func() {
-		if !a.switched {
-			a.abandon()
-		}
-		a.free()
-	}()
-	switchOver(a)
-}
-
-// judge runs the checks; a panic in one of ours is a refusal too.
-func (a *attempt) judge() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("check %s panicked: %v", a.checkName(), p)}
-		}
-	}()
-	if !a.locate() {
-		return &Rejection{Reason: ReasonInternal, Err: errNoAddress}
-	}
-	if _, inner := SessionFrom(a.r.Context()); inner || isAdmitted(a.w) {
-		return &Rejection{Reason: ReasonInternal, Err: errNested}
-	}
-	return a.run()
 }
 
 // Ready reports whether handshakes can be admitted: an error names keys that

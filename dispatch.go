@@ -1,0 +1,88 @@
+package wssecure
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/clientip"
+)
+
+// This file is the way of a request from the front door to its checks, or past
+// them when it is no upgrade.
+
+var (
+	errNested    = errors.New("guards are nested: the outer one has stripped what the inner one needs; use With for another route")
+	errNoAddress = errors.New("the request has no RemoteAddr with an IP; the listener must supply addresses")
+)
+
+// serveUpgrade judges an upgrade and, when it is admitted, calls switchOver.
+func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver func(*attempt)) {
+	a := attempts.Get().(*attempt)
+	a.core, a.policy, a.w, a.r, a.id, a.started = g.core, g.policy, w, r, newEventID(), time.Now()
+	if err := a.judge(); err != nil {
+		a.reject(err)
+		a.free()
+		return
+	}
+	// A panic of user code leaves nothing behind and goes on to net/http.
+	defer func() {
+		if !a.switched {
+			a.abandon()
+		}
+		a.free()
+	}()
+	switchOver(a)
+}
+
+// judge runs the checks; a panic in one of ours is a refusal too.
+func (a *attempt) judge() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("check %s panicked: %v", a.checkName(), p)}
+		}
+	}()
+	if !a.locate() {
+		return &Rejection{Reason: ReasonInternal, Err: errNoAddress}
+	}
+	if _, inner := SessionFrom(a.r.Context()); inner || isAdmitted(a.w) {
+		return &Rejection{Reason: ReasonInternal, Err: errNested}
+	}
+	return a.run()
+}
+
+// serveOrdinary passes on what is no upgrade.
+func (g *Guard) serveOrdinary(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	p := &plainWriter{inner: w, refused: func() { g.core.unguarded(g.policy, r) }}
+	if pagesAround(w) == nil {
+		secure := g.isSecure(r)
+		p.fill = func(h http.Header) { g.policy.answerHeaders(h, secure, r.Host, false) }
+	}
+	next.ServeHTTP(p.dress(), r)
+	p.complete()
+}
+
+func (g *Guard) refuseOrdinary(w http.ResponseWriter, r *http.Request) {
+	a := g.attempt(w, r)
+	a.check = "shape"
+	a.locate()
+	if r.ProtoMajor >= 2 {
+		a.status = http.StatusHTTPVersionNotSupported
+		a.reject(a.refuse(ReasonHTTPVersion, r.Proto, "HTTP/1.1"))
+		return
+	}
+	a.reject(a.refuse(ReasonUpgradeRequired, "an ordinary request", "a WebSocket handshake"))
+}
+
+func (g *Guard) attempt(w http.ResponseWriter, r *http.Request) *attempt {
+	return &attempt{core: g.core, policy: g.policy, w: w, r: r, id: newEventID(), started: time.Now()}
+}
+
+func (g *Guard) isSecure(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	peer, ok := clientip.Peer(r.RemoteAddr)
+	return ok && g.core.proxies.Secure(peer, r.Header)
+}
