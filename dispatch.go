@@ -19,8 +19,7 @@ var (
 
 // serveUpgrade judges an upgrade and, when it is admitted, calls switchOver.
 func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver func(*attempt)) {
-	a := attempts.Get().(*attempt)
-	a.core, a.policy, a.w, a.r, a.id, a.started = g.core, g.policy, w, r, newEventID(), time.Now()
+	a := g.attempt(w, r)
 	if err := a.judge(); err != nil {
 		a.reject(err)
 		a.free()
@@ -67,16 +66,23 @@ func (g *Guard) refuseOrdinary(w http.ResponseWriter, r *http.Request) {
 	a := g.attempt(w, r)
 	a.check = "shape"
 	a.locate()
-	if r.ProtoMajor >= 2 {
-		a.status = http.StatusHTTPVersionNotSupported
-		a.reject(a.refuse(ReasonHTTPVersion, r.Proto, "HTTP/1.1"))
-		return
-	}
-	a.reject(a.refuse(ReasonUpgradeRequired, "an ordinary request", "a WebSocket handshake"))
+	a.reject(a.refuseNoUpgrade())
+	a.free()
 }
 
+func (a *attempt) refuseNoUpgrade() error {
+	if a.r.ProtoMajor >= 2 {
+		a.status = http.StatusHTTPVersionNotSupported
+		return a.refuse(ReasonHTTPVersion, a.r.Proto, "HTTP/1.1")
+	}
+	return a.refuse(ReasonUpgradeRequired, "an ordinary request", "a WebSocket handshake")
+}
+
+// attempt begins one. Whoever knows when it is over gives it back with free.
 func (g *Guard) attempt(w http.ResponseWriter, r *http.Request) *attempt {
-	return &attempt{core: g.core, policy: g.policy, w: w, r: r, id: newEventID(), started: time.Now()}
+	a := attempts.Get().(*attempt)
+	a.core, a.policy, a.w, a.r, a.id, a.started = g.core, g.policy, w, r, newEventID(), time.Now()
+	return a
 }
 
 func (g *Guard) isSecure(r *http.Request) bool {
