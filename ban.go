@@ -59,7 +59,7 @@ func (g *Guard) Ban(ctx context.Context, t Target, d time.Duration, why string) 
 	if err := g.core.mark(ctx, store.Mark{Key: key, Kind: store.MarkBan, Until: time.Now().Add(d), Why: why}); err != nil {
 		return err
 	}
-	g.core.audit.emit(Event{Kind: EventBanned, Time: time.Now().UTC(), Hint: why, By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
+	g.tellBan(EventBanned, t, why)
 	return nil
 }
 
@@ -77,8 +77,17 @@ func (g *Guard) Unban(ctx context.Context, t Target) error {
 			return err
 		}
 	}
-	g.core.audit.emit(Event{Kind: EventUnbanned, Time: time.Now().UTC(), By: ByApp, ClientIP: t.prefix.Addr(), Issuer: t.a, Subject: t.b}, g.policy.hooks)
+	g.tellBan(EventUnbanned, t, "")
 	return nil
+}
+
+func (g *Guard) tellBan(kind EventKind, t Target, why string) {
+	e := Event{Kind: kind, Time: time.Now().UTC(), Hint: why, By: ByApp}
+	t.name(&e)
+	if t.prefix.IsSingleIP() {
+		e.ClientIP = t.prefix.Addr()
+	}
+	g.core.audit.emit(e, g.policy.hooks)
 }
 
 // bannable gives the key of a ban that the operator sets. A network is always

@@ -23,6 +23,8 @@ type EventKind string
 // Kinds of events. Every handshake that reaches the guard gives one
 // EventRefused, or one EventOpened and one EventClosed. Connections that are cut
 // before there is one, as by [Guard.Listener], give one a minute.
+//
+// docs/operations.md says of each kind when it comes and what to do about it.
 const (
 	EventRefused        EventKind = "handshake.refused"
 	EventOpened         EventKind = "session.opened"
@@ -47,10 +49,10 @@ const (
 	EventAuditDropped   EventKind = "audit.dropped"
 )
 
-// By says who ended a session.
+// By says who ended a session, or set or lifted a ban.
 type By string
 
-// Who ends sessions.
+// Who ends sessions, and bans.
 const (
 	ByGuard By = "guard"
 	ByPeer  By = "peer"
@@ -85,14 +87,14 @@ type Event struct {
 	ClientIP, PeerIP   netip.Addr
 
 	Seen, Wanted string // what a refusing check saw, and what it wanted; of a session the peer's words, and the limit that it met
-	Hint         string // what the operator may want to do about it
+	Hint         string // what the operator may want to do about it; why, of a revocation, a ban or a hole; the URL of a key set
 	Err          error
 	Took         time.Duration // of the handshake; of the session when it closed
 	In, Out      Traffic
 
 	TLSVersion, TLSSuite, TLSCurve string
 
-	Count int64 // events that this one stands for beside itself, as refused messages after a session's first
+	Count int64 // events that this one stands for beside itself, as refused messages after a session's first; sessions revoked here, keys fetched, events dropped
 }
 
 // eventID is drawn afresh for every handshake. It finds an event and opens
@@ -236,6 +238,25 @@ func without(err error, text string) error {
 	return errors.New(hidden)
 }
 
+// terms are what the log calls the fields that mean different things in events
+// of different kinds: a why is no hint, and keys are no suppressed events.
+func (k EventKind) terms() (hint, by, count string) {
+	hint, by, count = "hint", "close.by", "suppressed"
+	switch k {
+	case EventInsecure:
+		hint = "why"
+	case EventRevoked:
+		hint, count = "why", "sessions"
+	case EventBanned, EventUnbanned:
+		hint, by = "why", "by"
+	case EventKeysRefreshed, EventKeysFailed:
+		hint, count = "url", "keys"
+	case EventAuditDropped:
+		count = "dropped"
+	}
+	return hint, by, count
+}
+
 // attrs are the event's fields for the log: dotted keys, none that is empty.
 func (e *Event) attrs(out []slog.Attr) []slog.Attr {
 	text := func(key, value string) {
@@ -248,6 +269,7 @@ func (e *Event) attrs(out []slog.Attr) []slog.Attr {
 			out = append(out, slog.Int64(key, value))
 		}
 	}
+	hint, by, count := e.Kind.terms()
 	text("event.kind", string(e.Kind))
 	text("event.id", e.ID)
 	text("reason", string(e.Reason))
@@ -259,7 +281,7 @@ func (e *Event) attrs(out []slog.Attr) []slog.Attr {
 	text("session.id", e.SessionID)
 	number("close.code", int64(e.CloseCode))
 	number("close.peer_code", int64(e.PeerCode))
-	text("close.by", string(e.By))
+	text(by, string(e.By))
 	text("origin", e.Origin)
 	text("host", e.Host)
 	text("path", e.Path)
@@ -273,7 +295,7 @@ func (e *Event) attrs(out []slog.Attr) []slog.Attr {
 	}
 	text("seen", e.Seen)
 	text("wanted", e.Wanted)
-	text("hint", e.Hint)
+	text(hint, e.Hint)
 	if e.Err != nil {
 		text("error", quote.Text(e.Err.Error(), quote.Value))
 	}
@@ -287,7 +309,7 @@ func (e *Event) attrs(out []slog.Attr) []slog.Attr {
 	text("tls.version", e.TLSVersion)
 	text("tls.suite", e.TLSSuite)
 	text("tls.curve", e.TLSCurve)
-	number("suppressed", e.Count)
+	number(count, e.Count)
 	return out
 }
 

@@ -45,7 +45,7 @@ func TestThreatsNameTestsThatExist(t *testing.T) {
 		t.Error("no test is named: the page was not read")
 	}
 	for _, label := range []string{"proved by", "shown by", "tests"} {
-		for _, cell := range labelled(t, label) {
+		for _, cell := range labelled(t, threats, label) {
 			names := quoted(cell)
 			if len(names) == 0 {
 				t.Errorf("%s: no test in %q", label, cell)
@@ -65,7 +65,7 @@ func TestThreatsNameEveryAttack(t *testing.T) {
 	for _, a := range attack.All() {
 		missing[a.ID] = true
 	}
-	for _, cell := range labelled(t, "tried by") {
+	for _, cell := range labelled(t, threats, "tried by") {
 		for _, text := range quoted(cell) {
 			found := false
 			for _, a := range attack.All() {
@@ -90,7 +90,7 @@ func TestThreatsNameEveryAttack(t *testing.T) {
 func TestThreatsNameReasonsThatExist(t *testing.T) {
 	answers := answersOfReasons(t)
 	pair := regexp.MustCompile("`([^`]+)`(?: ([0-9]+))?")
-	for _, cell := range labelled(t, "seen as") {
+	for _, cell := range labelled(t, threats, "seen as") {
 		for _, m := range pair.FindAllStringSubmatch(cell, -1) {
 			if known, ok := answers[m[1]]; !ok {
 				t.Errorf("%s: no such reason", m[1])
@@ -106,7 +106,7 @@ func TestThreatsNameOptionsThatExist(t *testing.T) {
 	checks := stringsOf(t, "handshake.go", "builtinChecks")
 	own := exported(t, ".")
 	for _, label := range []string{"stopped by", "answered by"} {
-		for _, cell := range labelled(t, label) {
+		for _, cell := range labelled(t, threats, label) {
 			for _, text := range quoted(cell) {
 				dir, name, isPair := strings.Cut(text, ".")
 				if info, err := os.Stat(filepath.Join(root, dir)); isPair && err == nil && info.IsDir() {
@@ -182,25 +182,25 @@ func quoted(text string) (all []string) {
 	return all
 }
 
-// labelled is every cell of that name: beside it where a table is upright, under it where it is a column.
-func labelled(t *testing.T, label string) (cells []string) {
+// labelled is every cell of a page under or beside that name: beside it where a table is upright, under it where it is a column.
+func labelled(t *testing.T, name, label string) (cells []string) {
 	t.Helper()
 	column := -1
-	for line := range strings.Lines(page(t, threats)) {
+	for line := range strings.Lines(page(t, name)) {
 		cell := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
 		switch at := slices.IndexFunc(cell, func(c string) bool { return strings.TrimSpace(c) == label }); {
 		case !strings.HasPrefix(line, "|"):
 			column = -1
 		case at == 0 && len(cell) == 2:
 			cells = append(cells, cell[1])
-		case at > 0:
+		case at >= 0:
 			column = at
-		case column > 0 && column < len(cell) && !strings.HasPrefix(line, "|---"):
+		case column >= 0 && column < len(cell) && !strings.HasPrefix(line, "|---"):
 			cells = append(cells, cell[column])
 		}
 	}
 	if len(cells) == 0 {
-		t.Fatalf("no cell is called %q", label)
+		t.Fatalf("no cell of %s is called %q", name, label)
 	}
 	return cells
 }
