@@ -14,6 +14,38 @@
 //	srv := guard.Harden(&http.Server{Addr: ":443"})
 //	log.Fatal(srv.ListenAndServeTLS("cert.pem", "key.pem"))
 //
+// and chat sees whole messages, within limits, until the session's right to be
+// open ends:
+//
+//	func chat(ctx context.Context, c *wssecure.Conn) error {
+//		for {
+//			typ, msg, err := c.Read(ctx)
+//			if err != nil {
+//				return err
+//			}
+//			if err := c.Write(ctx, typ, msg); err != nil {
+//				return err
+//			}
+//		}
+//	}
+//
+// # Where to look
+//
+//   - Who may connect: [RequireToken] with [OIDC], [JWKS], [StaticKeys],
+//     [Secrets], [Introspection] or a [VerifierFunc]; [RequireClientCert].
+//   - Where a token is looked for, and how browsers send one: [Source],
+//     [FromSubprotocol], [FromTicket] with [Guard.TicketHandler].
+//   - Another WebSocket library, or a reverse proxy: [Guard.Handler].
+//   - Behind a proxy that ends TLS: [TrustProxies]. On http://localhost:
+//     [AllowLocalhost].
+//   - Another route with other rules: [Guard.With]. Limits: [LimitSession],
+//     [LimitConns], [LimitHandshakes].
+//   - While sockets are open: [Session.Renew], [SetRecheck], [Guard.Revoke],
+//     [Guard.LogoutHandler]. When the server stops: [Guard.Serve].
+//   - What was decided and why: [OnEvent], [SetLogger], [Guard.Stats], [Reason].
+//   - Several nodes: [SetStore]. Attacks to run in your own tests: package
+//     wssecuretest.
+//
 // # What it promises
 //
 // Nothing reaches status 101 unchecked through the writer that the guard hands

@@ -60,11 +60,14 @@ import (
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
-func chat(ctx context.Context, c *wssecure.Conn) error { return nil }
-
 func openMine(t *testing.T) store.Store { return nil }
 
 var shared store.Store
+`
+
+// handler is what a block serves that does not show it.
+const handler = `
+func chat(ctx context.Context, c *wssecure.Conn) error { return nil }
 `
 
 // Who copies a block into a program must not be stopped by the compiler.
@@ -85,6 +88,9 @@ func TestBlocksOfPagesCompile(t *testing.T) {
 			block := strings.ReplaceAll(m[1], "\t...\n", "") // what the reader fills in
 			if !strings.HasPrefix(block, "func ") {
 				block = "func _(t *testing.T) {\n" + block + "}\n"
+			}
+			if !strings.HasPrefix(block, "func chat(") {
+				block = handler + block
 			}
 			file, err := parser.ParseFile(fset, name, around+block, parser.SkipObjectResolution)
 			if err != nil {
