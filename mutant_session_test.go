@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/wssecure/wssecure"
 	catalogue "github.com/wssecure/wssecure/internal/attack"
 	"github.com/wssecure/wssecure/wssecuretest"
@@ -94,6 +96,12 @@ func sessionMutants() []mutant {
 				s.Guard.Revoke(context.Background(), wssecure.SessionID(info.ID), "mutant")
 			}
 		})},
+		{"writes that wait for ever", []string{"slow-reader"}, func(t *testing.T) *catalogue.Target {
+			target := targetOf(wssecuretest.NewServer(t, wssecure.LimitSession(wssecure.Limits{Write: time.Hour})))
+			target.Patience = 2 * time.Second
+			return target
+		}},
+		{"answers that wait without a bound", []string{"slow-reader"}, hoarding},
 		{"LimitConns", []string{"limit-sessions"}, fixture(wssecure.LimitConns(wssecure.BySubject(), 10_000), wssecure.LimitConns(wssecure.ByIP(), 10_000))},
 		{"LimitHandshakes", []string{"limit-handshakes"}, fixture(wssecure.LimitHandshakes(wssecure.ByIP(), many))},
 		{"places that are never given back", []string{"limit-leases"}, func(t *testing.T) *catalogue.Target {
@@ -120,4 +128,45 @@ func plainWith(t *testing.T, serve func(w http.ResponseWriter, r *http.Request, 
 	target := handled(func(w http.ResponseWriter, r *http.Request) { serve(w, r, next) })(t)
 	t.Cleanup(func() { guard.Shutdown(context.Background()) })
 	return target
+}
+
+// hoarding echoes from a queue without an end: it reads on, whatever the peer does.
+func hoarding(t *testing.T) *catalogue.Target {
+	return handled(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		var mu sync.Mutex
+		var queue [][]byte
+		more := make(chan struct{}, 1)
+		go func() {
+			for range more {
+				mu.Lock()
+				all := queue
+				queue = nil
+				mu.Unlock()
+				for _, p := range all {
+					if c.Write(r.Context(), websocket.MessageText, p) != nil {
+						return
+					}
+				}
+			}
+		}()
+		defer close(more)
+		for {
+			_, p, err := c.Read(r.Context())
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			queue = append(queue, p)
+			mu.Unlock()
+			select {
+			case more <- struct{}{}:
+			default:
+			}
+		}
+	})(t)
 }

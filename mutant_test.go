@@ -36,7 +36,7 @@ func targetOf(s *wssecuretest.Server) *catalogue.Target {
 }
 
 func mutants() []mutant {
-	return slices.Concat(originMutants(), requestMutants(), answerMutants(), tokenMutants(), disguisedTokenMutants(), clientCertMutants(), disguiseMutants(), ticketMutants(), frameMutants(), sessionMutants())
+	return slices.Concat(originMutants(), requestMutants(), answerMutants(), tokenMutants(), disguisedTokenMutants(), clientCertMutants(), disguiseMutants(), ticketMutants(), frameMutants(), http2Mutants(), sessionMutants())
 }
 
 // Every attack finds a server that lacks what it tests: none is a blank shot.
@@ -216,8 +216,8 @@ type sound struct {
 
 func healthy() []sound {
 	var (
-		hasty      = wssecure.LimitSession(wssecure.Limits{MessageTime: 2 * time.Second})
-		pinging    = wssecure.Options(wssecure.LimitSession(wssecure.Limits{MessageTime: 2 * time.Second, Pong: 3 * time.Second}), wssecure.SetPing(time.Second))
+		hasty      = wssecure.LimitSession(wssecure.Limits{MessageTime: 2 * time.Second, Write: 2 * time.Second})
+		pinging    = wssecure.Options(wssecure.LimitSession(wssecure.Limits{MessageTime: 2 * time.Second, Pong: 3 * time.Second, Write: 2 * time.Second}), wssecure.SetPing(time.Second))
 		tickets    = needing(catalogue.NeedTicket)
 		secondAuth = []string{"token-list", "token-twice", "token-twice-last"}
 		overTLS    = []string{"origin-rebinding"}

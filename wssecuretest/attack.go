@@ -44,7 +44,7 @@ type AttackOptions struct {
 	Log func() string
 
 	// Patience is how long the server may wait for a peer that stalls inside headers or a message, or for a token in the
-	// first message. Zero means 12 seconds, and no look at messages and pongs.
+	// first message. Zero means 12 seconds, and no look at messages, pongs and writes.
 	Patience time.Duration
 	Passive  bool     // no frames, bursts or held connections
 	Skip     []string // IDs of attacks to leave out

@@ -92,7 +92,7 @@ func All() []Attack { return slices.Clone(catalogue()) }
 
 var catalogue = sync.OnceValue(func() []Attack {
 	all := slices.Concat(
-		originAttacks(), handshakeAttacks(), disguiseAttacks(), headerAttacks(), secretAttacks(), credentialAttacks(), forgedAttacks(), claimAttacks(), clientCertAttacks(), forwardedAttacks(),
+		originAttacks(), handshakeAttacks(), disguiseAttacks(), headerAttacks(), secretAttacks(), credentialAttacks(), forgedAttacks(), claimAttacks(), clientCertAttacks(), forwardedAttacks(), http2Attacks(),
 		ticketAttacks(), frameAttacks(), floodAttacks(), sessionAttacks(), limitAttacks(),
 	)
 	slices.SortStableFunc(all, func(a, b Attack) int { return slices.Index(Groups, a.Group) - slices.Index(Groups, b.Group) })

@@ -144,6 +144,7 @@ func sessionAttacks() []Attack {
 			Fix: "send pings, and end the session when no answer comes", Option: "the default; SetPing, Limits.Pong",
 			Run: silentPeer,
 		},
+		slowReaderAttack(),
 		Attack{
 			ID: "token-outlived", Title: "a socket that stays open when its token has expired", Refs: []string{"ATTACKS S9", "CWE-613", "ASVS 7.4.1"}, Severity: High, Needs: NeedSession | NeedJWT | NeedSign,
 			Why: "a user who was locked out stays in as long as the socket lives",
