@@ -117,7 +117,8 @@ func RequireOrigin() Option {
 }
 
 // InsecureAllowAnyOrigin admits pages of every site. The value must still be
-// one well-formed origin; "null" is not.
+// one well-formed origin; "null" is not. A route of [Guard.With] that lists its
+// own origins ends it there.
 func InsecureAllowAnyOrigin(why string) Option {
 	return func(d *draft) {
 		if d.insecure("InsecureAllowAnyOrigin", why) {
@@ -149,6 +150,10 @@ func InsecureAllowMissingOrigin(why string) Option {
 func (d *draft) finishOrigins() {
 	if d.given["AllowOrigins"] && d.given["AllowOriginSet"] {
 		d.fault("AllowOriginSet", "AllowOrigins is given too; put its origins into the set")
+	}
+	if d.child && (d.given["AllowOrigins"] || d.given["AllowOriginSet"]) && !d.given["InsecureAllowAnyOrigin"] {
+		d.anyOrigin = false
+		d.fill("InsecureAllowAnyOrigin")
 	}
 	if d.requireOrigin && d.missingOrigin {
 		d.fault("RequireOrigin", "InsecureAllowMissingOrigin asks for the opposite; remove one")

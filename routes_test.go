@@ -75,6 +75,37 @@ func TestVerdictBelongsToTheGuardNotThePath(t *testing.T) {
 	all.Wait()
 }
 
+// A route that lists its origins means them, whatever the guard it comes from
+// lets in elsewhere.
+func TestListOfARouteEndsAnyOrigin(t *testing.T) {
+	set, err := wssecure.NewOriginSet("https://admin.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		opts   []wssecure.Option
+		status int
+	}{
+		"nothing of its own":     {nil, 101},
+		"a list":                 {[]wssecure.Option{wssecure.AllowOrigins("https://admin.example")}, 403},
+		"a set":                  {[]wssecure.Option{wssecure.AllowOriginSet(set)}, 403},
+		"a list, and any origin": {[]wssecure.Option{wssecure.AllowOrigins("https://admin.example"), wssecure.InsecureAllowAnyOrigin("here too")}, 101},
+		"any origin, and a list": {[]wssecure.Option{wssecure.InsecureAllowAnyOrigin("here too"), wssecure.AllowOrigins("https://admin.example")}, 101},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer := wssecuretest.NewIssuer(t, "")
+			s := wssecuretest.Start(t, wssecuretest.Config{
+				Options: []wssecure.Option{issuer.Option(), wssecure.InsecureAllowAnyOrigin("a public feed")},
+				Handler: func(g *wssecure.Guard) http.Handler { return must(g.With(row.opts...)).ConnHandler(wssecuretest.Echo) },
+			})
+			s.Issuer = issuer
+			if r, _ := ask(t, s, page(s, "https://evil.example")); r.Status != row.status {
+				t.Errorf("status %d, want %d: %s", r.Status, row.status, r.Body)
+			}
+		})
+	}
+}
+
 // nonce is a key of its own.
 func nonce(numbers ...int) string {
 	text := fmt.Sprintf("%016d", 0)
