@@ -56,6 +56,10 @@ func (a *anyOf) add(v Verifier) {
 	case *anyOf:
 		a.mistakes = append(a.mistakes, configError("AnyOf", "holds another AnyOf; list its verifiers here"))
 	default:
+		if isNilFunc(v) {
+			a.mistakes = append(a.mistakes, configError("AnyOf", nilFuncFault))
+			return
+		}
 		a.opaque, a.foreign = append(a.opaque, v), true
 	}
 }

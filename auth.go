@@ -105,6 +105,13 @@ func (f VerifierFunc) Verify(ctx context.Context, token string) (*Identity, erro
 	return f(ctx, token)
 }
 
+const nilFuncFault = "the function of a VerifierFunc is nil; pass one"
+
+func isNilFunc(v Verifier) bool {
+	f, ok := v.(VerifierFunc)
+	return ok && f == nil
+}
+
 // RequireToken admits only handshakes with a credential that v accepts, looked
 // for in the sources from: by default the Authorization header (RFC 6750) and,
 // for browsers, the subprotocol list (see [FromSubprotocol]). It guards
@@ -116,6 +123,10 @@ func RequireToken(v Verifier, from ...Source) Option {
 		}
 		if v == nil {
 			d.fault("RequireToken", "the verifier is nil; pass StaticKeys, Secrets, JWKS, OIDC, Introspection or your own")
+			return
+		}
+		if isNilFunc(v) {
+			d.fault("RequireToken", nilFuncFault)
 			return
 		}
 		if len(from) == 0 {

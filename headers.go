@@ -238,6 +238,9 @@ func (p *policy) hstsFor(host origin.Host, secure bool) []string {
 func (a *attempt) hsts() []string { return a.policy.hstsFor(a.host, a.secure) }
 
 func hstsFault(value string) string {
+	if value == "" {
+		return fmt.Sprintf("the value is empty; write %q, or leave the option out", defaultHSTS)
+	}
 	if !isFieldText(value) {
 		return fmt.Sprintf("%q contains a control character; write one line", value)
 	}

@@ -199,7 +199,11 @@ func CheckURL(option, raw string) *ConfigError {
 	wrong := func(what, fix string) *ConfigError {
 		return &ConfigError{option, strconv.Quote(raw) + " " + what + "; write " + strconv.Quote(fix)}
 	}
-	u, err := url.Parse(raw)
+	whole := raw
+	if !strings.Contains(raw, "://") {
+		whole = "//" + raw // else a host with a port would be a scheme, one without a path
+	}
+	u, err := url.Parse(whole)
 	if err != nil {
 		return &ConfigError{option, strconv.Quote(raw) + " is not a URL; write one as \"https://id.example.com\""}
 	}
@@ -208,12 +212,12 @@ func CheckURL(option, raw string) *ConfigError {
 		plain = url.URL{Scheme: "https", Host: "id.example.com"}
 	}
 	switch {
+	case u.User != nil: // first, so that a password is never quoted
+		return &ConfigError{option, "the URL for " + strconv.Quote(u.Host) + " has a user or password; write " + strconv.Quote(plain.String())}
 	case u.Scheme != "https":
 		return wrong("is not https", plain.String())
 	case u.Hostname() == "":
 		return wrong("has no host", plain.String())
-	case u.User != nil:
-		return &ConfigError{option, "the URL for " + strconv.Quote(u.Host) + " has a user or password; write " + strconv.Quote(plain.String())}
 	case u.RawQuery != "" || u.ForceQuery:
 		return wrong("has a query", plain.String())
 	case u.Fragment != "" || strings.Contains(raw, "#"):
