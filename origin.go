@@ -155,6 +155,10 @@ func (d *draft) finishOrigins() {
 		d.anyOrigin = false
 		d.fill("InsecureAllowAnyOrigin")
 	}
+	if d.child && d.given["RequireOrigin"] && !d.given["InsecureAllowMissingOrigin"] {
+		d.missingOrigin = false
+		d.fill("InsecureAllowMissingOrigin")
+	}
 	if d.requireOrigin && d.missingOrigin {
 		d.fault("RequireOrigin", "InsecureAllowMissingOrigin asks for the opposite; remove one")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -103,6 +104,28 @@ func TestListOfARouteEndsAnyOrigin(t *testing.T) {
 				t.Errorf("status %d, want %d: %s", r.Status, row.status, r.Body)
 			}
 		})
+	}
+}
+
+// Whoever has opened the door to clients that are no pages can close it for one
+// route, and no route opens what the guard it comes from has closed.
+func TestRouteMayRequireOrigin(t *testing.T) {
+	lax := must(wssecure.New(anybody(wssecure.InsecureAllowMissingOrigin("devices"), wssecure.AllowOrigins(wssecuretest.Origin))...))
+	strict, err := lax.With(wssecure.RequireOrigin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "https://ws.example.com/ws", nil)
+	for name, value := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": nonce(1)} {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	strict.ConnHandler(wssecuretest.Echo).ServeHTTP(w, r)
+	if w.Code != 403 || !strings.Contains(w.Body.String(), "#origin-missing") {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+	if _, err := strict.With(wssecure.InsecureAllowMissingOrigin("devices")); err == nil || !strings.Contains(err.Error(), "RequireOrigin") {
+		t.Errorf("a route below RequireOrigin: %v", err)
 	}
 }
 
