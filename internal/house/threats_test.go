@@ -222,7 +222,7 @@ func answersOfReasons(t *testing.T) map[string][]string {
 		}
 		for _, reason := range quoted(cell[1]) {
 			if _, ok := all[reason]; ok {
-				all[reason] = append(all[reason], regexp.MustCompile(`[0-9]+`).FindAllString(cell[2], -1)...)
+				all[reason] = append(all[reason], numbers(cell[2])...)
 			}
 		}
 	}
@@ -231,3 +231,5 @@ func answersOfReasons(t *testing.T) map[string][]string {
 	}
 	return all
 }
+
+func numbers(text string) []string { return regexp.MustCompile(`[0-9]+`).FindAllString(text, -1) }
