@@ -245,7 +245,7 @@ func with(t *testing.T, g *wssecure.Guard, opts ...wssecure.Option) *wssecure.Gu
 	return child
 }
 
-// TestRevokedAtAdmission is STATE 6: which credentials a revocation refuses.
+// TestRevokedAtAdmission: which credentials a revocation refuses.
 func TestRevokedAtAdmission(t *testing.T) {
 	cut := time.Now()
 	before, at, after := members{"iat": cut.Add(-time.Minute).Unix()}, members{"iat": cut.Unix()}, members{"iat": cut.Add(2 * time.Second).Unix()}

@@ -9,7 +9,7 @@ import (
 
 // This file judges client certificates in the guard itself, beside TLS: the
 // ticket of another host name or configuration resumes a session without
-// showing the certificate again (FACTS 44), and routes may differ in their pool.
+// showing the certificate again, and routes may differ in their pool.
 
 func (a *attempt) hasClientCert() bool {
 	return a.r.TLS != nil && len(a.r.TLS.PeerCertificates) > 0

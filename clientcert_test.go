@@ -339,7 +339,7 @@ func TestResumption(t *testing.T) {
 	want("ours", try(lax, "ws.example.com", cache, ours.issue("x")), "101 false")
 	want("ours, resumed", try(lax, "ws.example.com", cache, ours.issue("x")), "101 true")
 
-	// Two host names of one port share ticket keys (FACTS 44).
+	// Two host names of one port share ticket keys.
 	strict := guard.TLSConfig()
 	open := &tls.Config{ClientAuth: tls.RequestClientCert}
 	two := serve(&tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {

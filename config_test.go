@@ -44,7 +44,8 @@ func static(opts ...wssecure.TokenOption) wssecure.Option {
 
 func secret(n int) []byte { return []byte(strings.Repeat("s", n)) }
 
-// TestConfigurationErrors holds the lines of SPEC section 12, word by word.
+// TestConfigurationErrors holds the lines of New word by word: whoever is
+// told what to write can write it.
 func TestConfigurationErrors(t *testing.T) {
 	type opts = []wssecure.Option
 	for _, row := range []struct {
@@ -155,7 +156,7 @@ func originSet(t *testing.T) *wssecure.OriginSet {
 	return s
 }
 
-// TestMistakesNameOptionValueAndFix takes mistakes that SPEC gives no words for.
+// TestMistakesNameOptionValueAndFix takes mistakes whose words may change.
 func TestMistakesNameOptionValueAndFix(t *testing.T) {
 	for _, row := range []struct {
 		opts []wssecure.Option

@@ -14,7 +14,7 @@ import (
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
-// challenges are the WWW-Authenticate values of SPEC's table of reasons.
+// challenges are the WWW-Authenticate values of the reasons that have one.
 var challenges = map[wssecure.Reason]string{
 	wssecure.ReasonTokenMissing: `Bearer realm="ws"`,
 	wssecure.ReasonCredential:   `Bearer realm="ws", error="invalid_request"`,

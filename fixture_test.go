@@ -57,8 +57,8 @@ func wantAdmitted(t *testing.T, s *wssecuretest.Server, hs *probe.Handshake) (*p
 	return r, c
 }
 
-// wantRefused sends hs and holds the answer to everything that SPEC section 0
-// says of a refusal. It returns the answer and its event.
+// wantRefused sends hs and holds the answer to everything that is promised of a
+// refusal. It returns the answer and its event.
 func wantRefused(t *testing.T, s *wssecuretest.Server, hs *probe.Handshake, status int, reason wssecure.Reason) (*probe.Response, wssecure.Event) {
 	t.Helper()
 	r, c := ask(t, s, hs)

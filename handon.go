@@ -185,7 +185,7 @@ func (a *attempt) hijack(h http.Hijacker, headState bool) (*wire.Conn, error) {
 }
 
 // earlyBytes are what a quick client has sent behind its handshake: they wait in
-// net/http's reader and must pass the meter first (FACTS 10).
+// net/http's reader and must pass the meter first.
 func earlyBytes(brw *bufio.ReadWriter) []byte {
 	n := brw.Reader.Buffered()
 	if n == 0 {

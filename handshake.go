@@ -154,7 +154,7 @@ type namedCheck struct {
 	run  func(*attempt) error
 }
 
-// order is SPEC's order of checks. Syntax and origin touch no shared state, so
+// order is the one order of all checks. Syntax and origin touch no shared state, so
 // junk cannot grow a table; the origin comes before the address's budget, so a
 // hostile page cannot spend its visitor's; what must be given back comes last.
 var order = []namedCheck{

@@ -24,7 +24,7 @@ import (
 
 // FuzzHandshake puts any request head before a guard in memory. The verdict must
 // be that of a second judge, which is written from the standards and shares no
-// code with the guard; a refusal must be one of SPEC's table and repeat nothing.
+// code with the guard; a refusal must be one of the table of reasons and repeat nothing.
 func FuzzHandshake(f *testing.F) {
 	for _, table := range handshakeTables {
 		for _, row := range handshakeRows(f, table.file) {
@@ -201,7 +201,7 @@ func secondCredential(authorization, names []string) bool {
 	}
 }
 
-// isUpgradeByName is SPEC section 2, word by word.
+// isUpgradeByName says in other words than the guard what an upgrade is.
 func isUpgradeByName(r *http.Request) bool {
 	for name, values := range r.Header {
 		name = strings.ToLower(name)
@@ -215,7 +215,7 @@ func isUpgradeByName(r *http.Request) bool {
 	return false
 }
 
-// refusalTable is SPEC section 0: which public reason may come with which status.
+// refusalTable says which public reason may come with which status.
 var refusalTable = map[string]int{
 	"method": 405, "http-version": 400, "upgrade-required": 426, "version": 426, "key": 400, "body": 400,
 	"malformed": 400, "subprotocol": 400, "host": 400, "origin": 403, "origin-missing": 403,

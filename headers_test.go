@@ -24,7 +24,7 @@ func pagePolicy(sources string) string {
 	return "default-src 'self'; connect-src 'self'" + sources + "; form-action 'self'; " + framePolicy
 }
 
-// The columns of SPEC's table of headers, but HSTS and CSP.
+// The headers of each kind of answer, but HSTS and CSP.
 var (
 	ordinaryColumn = map[string]string{
 		"X-Frame-Options":        "DENY",

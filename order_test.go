@@ -17,7 +17,7 @@ import (
 )
 
 // faults break the fixture so that each is found by a check of its own; they
-// stand in the order of checks (SPEC section 0).
+// stand in the order of checks.
 var faults = []struct {
 	check  string
 	change func(*probe.Handshake)

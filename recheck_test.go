@@ -258,7 +258,7 @@ func TestRecheck(t *testing.T) {
 	})
 }
 
-// TestRecheckConfig is G-51 and what SPEC gives no words for.
+// TestRecheckConfig is G-51, and mistakes whose words may change.
 func TestRecheckConfig(t *testing.T) {
 	fn := (&asking{}).ask
 	wantFault(t, "SetRecheck: 999ms is too often; use 1s or more", withToken(wssecure.SetRecheck(999*time.Millisecond, fn))...)

@@ -14,7 +14,7 @@ import (
 const problemType = "https://github.com/wssecure/wssecure/blob/main/docs/reasons.md#"
 
 // bodyDeadline frees the goroutine of a refused request whose body never comes:
-// net/http reads it before it lets go (FACTS 34).
+// net/http reads it before it lets go.
 const bodyDeadline = 200 * time.Millisecond
 
 var (

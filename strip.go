@@ -59,7 +59,7 @@ func (a *attempt) offer(header http.Header) {
 }
 
 // deflateOffer is the one form of permessage-deflate that is handed on: without
-// context takeover, so that a connection costs no 32 KiB windows (FACTS 25).
+// context takeover, so that a connection costs no 32 KiB windows.
 const deflateOffer = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 
 func stripBearer(h http.Header) {

@@ -258,7 +258,7 @@ func TestIssueTicketFaults(t *testing.T) {
 	}
 }
 
-// STATE 6: a ticket is as revocable as the credential it was swapped for.
+// A ticket is as revocable as the credential it was swapped for.
 func TestTicketOfARevokedCredential(t *testing.T) {
 	for name, target := range map[string]func(iss string) wssecure.Target{
 		"A-39 subject": func(iss string) wssecure.Target { return wssecure.Subject(iss, "alice") },

@@ -172,7 +172,7 @@ func (c *core) askForClientCerts(config *tls.Config) {
 }
 
 // verifyState decides about a client certificate on every connection, resumed
-// ones too, which VerifyPeerCertificate never sees (FACTS 44).
+// ones too, which VerifyPeerCertificate never sees.
 func verifyState(state tls.ConnectionState, pool *x509.CertPool) error {
 	if len(state.PeerCertificates) == 0 {
 		return nil

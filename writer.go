@@ -140,7 +140,7 @@ func (p *plainWriter) Write(b []byte) (int, error) {
 }
 
 // Unwrap ends in a second writer of ours, never in net/http's: whoever walks the
-// chain to its end would hold its Hijack (FACTS 37).
+// chain to its end would hold its Hijack.
 func (p *plainWriter) Unwrap() http.ResponseWriter { return &sealedWriter{p} }
 
 func (p *plainWriter) FlushError() error {
@@ -188,7 +188,7 @@ func (f plainReaderFrom) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // dress gives p the optional interfaces that its inner writer has, and no other,
-// so that neighbours keep Flush, sendfile and server push (FACTS 36).
+// so that neighbours keep Flush, sendfile and server push.
 func (p *plainWriter) dress() http.ResponseWriter {
 	_, canFlush := p.inner.(http.Flusher)
 	_, canRead := p.inner.(io.ReaderFrom)
@@ -300,7 +300,7 @@ func (u *upgradeWriter) Write(b []byte) (int, error) {
 }
 
 // Hijack returns the connection behind the meter, with an empty reader and a new
-// writer bound to it: net/http's own would go round it (FACTS 8, 10).
+// writer bound to it: net/http's own would go round it.
 func (u *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	u.taking.Lock()
 	defer u.taking.Unlock()

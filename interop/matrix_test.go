@@ -5,7 +5,7 @@ import "testing"
 // A scenario is one promise that holds over every stack; what the wire polices is
 // in TestOneMechanism.
 type scenario struct {
-	name string // with the SPEC rows it covers
+	name string // with the promises it holds
 	run  func(t *testing.T, st stack)
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/wssecure/wssecure/store"
 )
 
-// Rows of STATE's table of failure policies: what a node answers while it is cut off.
+// The table of failure policies, row by row: what a node answers while it is cut off.
 func TestPolicies(t *testing.T) {
 	const (
 		admits = iota

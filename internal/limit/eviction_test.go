@@ -13,7 +13,7 @@ import (
 )
 
 // What a table forgets, by how full it is. Load is the number of clients whose bucket is not full, by that of cells;
-// STATE and the defaults rate a table at 0.7.
+// the defaults rate a table at 0.7.
 
 // failures is the rate of the simulations: a client is live for 3 s to a minute.
 var failures = limit.Rate{N: 20, Per: time.Minute, Burst: 20}

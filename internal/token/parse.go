@@ -9,7 +9,7 @@ import (
 	"github.com/wssecure/wssecure/internal/strictjson"
 )
 
-// What a header or a payload may hold. A JWT of any provider stays far below; depth 32 is SPEC J-16.
+// What a header or a payload may hold. A JWT of any provider stays far below, and depth is stack.
 var jsonLimits = strictjson.Limits{Depth: 32, Members: 4096}
 
 // Prepared refusals: what a stranger can send at no cost must cost us no allocation.
