@@ -18,7 +18,11 @@ export WSS_REQUIRE_PYTHON = 1
 # In a container the tree often belongs to another user, and git then refuses to say which commit this is.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: test lint fuzz bench audit vuln quickstart bin/testrun
+.PHONY: help test lint fuzz bench audit vuln quickstart bin/testrun
+
+# First, so that a bare make installs nothing and runs nothing.
+help:
+	@sed -n 's/^# \(make [a-z]\)/\1/p' Makefile
 
 test: bin/testrun
 	@bin/testrun -fuzztime=10000x
