@@ -23,6 +23,9 @@ type URL struct {
 
 // Parse reads a ws:// or wss:// URL (RFC 6455 section 3).
 func Parse(text string) (*URL, error) {
+	if !strings.Contains(text, "://") { // net/url takes a host before its port for a scheme
+		return nil, errors.New("no scheme; write wss:// or ws:// in front of the host")
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		// The text of url.Error repeats the URL, and with it what may be a secret.
