@@ -39,7 +39,7 @@ func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver 
 func (a *attempt) judge() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("check %s panicked: %v", a.checkName(), p)}
+			err = a.panicked(p)
 		}
 	}()
 	if !a.locate() {
@@ -49,6 +49,10 @@ func (a *attempt) judge() (err error) {
 		return &Rejection{Reason: ReasonInternal, Err: errNested}
 	}
 	return a.run()
+}
+
+func (a *attempt) panicked(p any) error {
+	return &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("check %s panicked: %v", a.checkName(), p)}
 }
 
 // serveOrdinary passes on what is no upgrade.

@@ -170,16 +170,12 @@ func (u *upgradeWriter) finish(panicked any) {
 	a.reportUnserved(a.policy, e, reason, status, err)
 }
 
-// hijack takes the connection from net/http and puts the meter before it. With
-// headState the library will write the 101 itself.
-func (a *attempt) hijack(h http.Hijacker, headState bool) (*wire.Conn, error) {
+// hijack takes the connection from net/http and puts the meter before it. head
+// is of a 101 that the library will write itself, nil for one that is out.
+func (a *attempt) hijack(h http.Hijacker, head *wire.Head) (*wire.Conn, error) {
 	raw, brw, err := h.Hijack()
 	if err != nil {
 		return nil, err
-	}
-	var head *wire.Head
-	if headState {
-		head = a.head()
 	}
 	return a.meter(raw, earlyBytes(brw), head), nil
 }

@@ -20,9 +20,10 @@ import (
 // there and calls [Session.Authenticate] within the time given, 1 second to 1
 // minute, or the session ends with 3000. Until then there is no Identity, at most
 // 64 such sessions of one address are open (IPv6 by /64, and 1,024 of a /48), and
-// the peer may send ten messages of 8 KiB. What a token is judged for (its scopes, claims and level, [RequireCheck],
-// limits by subject or by function) is judged then. A handshake with a credential
-// is judged as ever, and one without an Origin needs one.
+// the peer may send ten messages of 8 KiB. What a token is judged for (its scopes,
+// claims and level, [RequireCheck], limits by subject or by function) is judged
+// then. A handshake with a credential is judged as ever, and one without an Origin
+// needs one.
 //
 // Prefer a token in the handshake where the protocol leaves the choice: whoever
 // has none then never reaches user code.
@@ -185,7 +186,7 @@ func (s *Session) while(ctx context.Context) (context.Context, func()) {
 func (a *attempt) judgeLate() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &Rejection{Reason: ReasonInternal, Err: fmt.Errorf("check %s panicked: %v", a.check, p)}
+			err = a.panicked(p)
 		}
 	}()
 	checks := a.policy.checks

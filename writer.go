@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/wssecure/wssecure/internal/wire"
 )
 
 // This file holds the writers that are handed on. Two kinds, since a writer that
@@ -310,7 +312,11 @@ func (u *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if u.over || u.status != 0 && u.status != http.StatusSwitchingProtocols {
 		return nil, nil, http.ErrNotSupported
 	}
-	conn, err := u.a.hijack(u.hijacker, u.status == 0)
+	var head *wire.Head
+	if u.status == 0 {
+		head = u.a.head()
+	}
+	conn, err := u.a.hijack(u.hijacker, head)
 	if err != nil {
 		return nil, nil, err
 	}
