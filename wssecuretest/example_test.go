@@ -23,6 +23,24 @@ func ExampleNewServer() {
 	wssecuretest.Attack(t, s.URL, s.AttackOptions())
 }
 
+// A handshake of your own making, byte by byte, and the event that tells why it was
+// refused.
+func ExampleServer_Raw() {
+	s := wssecuretest.NewServer(t)
+	hs := s.Handshake(s.Issuer.Token("alice")).Set("Origin", "https://evil.example")
+	c := s.Raw()
+	if err := c.Send(hs.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.Response()
+	if err != nil || answer.Status != 403 {
+		t.Fatal(answer, err)
+	}
+	if e := s.WaitEvent(wssecure.EventRefused); e.Reason != wssecure.ReasonOrigin {
+		t.Errorf("refused for %s: saw %s, wanted %s", e.Reason, e.Seen, e.Wanted)
+	}
+}
+
 // Any server, of any library.
 func ExampleAttack() {
 	s := httptest.NewTLSServer(nil) // the handler under test
