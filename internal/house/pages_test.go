@@ -186,3 +186,27 @@ func TestMakeTargetsOfPagesExist(t *testing.T) {
 		t.Errorf("only %d commands were found", named)
 	}
 }
+
+// A map that lacks a file, or names one that is gone, sends a newcomer astray.
+func TestMapOfContributingIsComplete(t *testing.T) {
+	mapped := map[string]bool{}
+	for _, cell := range labelled(t, "CONTRIBUTING.md", "files") {
+		for _, name := range regexp.MustCompile(`\w+\.go`).FindAllString(cell, -1) {
+			mapped[name] = true
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(root, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(len(files), err)
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		if !strings.HasSuffix(name, "_test.go") && !mapped[name] {
+			t.Errorf("%s is not in the table of CONTRIBUTING.md", name)
+		}
+		delete(mapped, name)
+	}
+	for name := range mapped {
+		t.Errorf("CONTRIBUTING.md names %s, which is not there", name)
+	}
+}
