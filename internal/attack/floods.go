@@ -52,7 +52,7 @@ func flood(id, title, ref string, sent func() []byte, fix, option string) Attack
 		case e.alive:
 			return broken(title, e.String(), "all of it was worked off within %v", time.Since(began).Round(time.Millisecond))
 		case e.over():
-			return held(title, e.String())
+			return l.answers(ctx, t, title, e, time.Since(began))
 		}
 		return held(title, "the server took its time: no answer to a ping behind it within "+worked.String())
 	}}
@@ -79,9 +79,10 @@ func deflated(id, title, ref string, body func() []byte) Attack {
 			}
 			f := probe.Message(probe.Binary, body())
 			f.RSV = 4
+			began := time.Now()
 			e := l.pour(probe.AppendFrame(nil, f))
 			if e.over() {
-				return held(title, e.String())
+				return l.answers(ctx, t, title, e, time.Since(began))
 			}
 			return broken(title, e.String(), "it was not refused")
 		},

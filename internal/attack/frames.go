@@ -119,6 +119,7 @@ func large(id, title, ref string, s Severity, of func() []byte) Attack {
 		if len(sent) > 24 {
 			shown += fmt.Sprintf(" … (%d bytes)", len(sent))
 		}
+		began := time.Now()
 		e := l.pour(sent)
 		if e.alive {
 			e = l.watch(grace, nil) // it may read on while it makes up its mind
@@ -127,7 +128,7 @@ func large(id, title, ref string, s Severity, of func() []byte) Attack {
 		if !e.over() {
 			return broken(shown, e.String(), "it goes on")
 		}
-		return held(shown, e.String())
+		return l.answers(ctx, t, shown, e, time.Since(began))
 	}}
 }
 

@@ -49,6 +49,9 @@ func slowReader(ctx context.Context, t *Target) Verdict {
 		case <-ctx.Done():
 			return unclear("", "", "there was no time to end it")
 		case <-time.After(d / 2):
+			if t.company.bad {
+				continue // the neighbour would end it
+			}
 			if v, ok := t.neighbourServed(ctx); !ok {
 				return v
 			}

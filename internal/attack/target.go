@@ -48,6 +48,7 @@ type Target struct {
 	endpoint  endpoint
 	honest    answer // to the first honest handshake
 	pace      pacer
+	company   *company
 	doubt     atomic.Pointer[fall] // since when honest clients are not served; nil while they are
 	fallen    atomic.Pointer[fall] // the same, when there was time to recover
 	shut      atomic.Pointer[fall] // since when this address gets no answer, and others may
@@ -138,6 +139,7 @@ func (t *Target) Prepare(ctx context.Context) error {
 	t.fallen.Store(nil)
 	t.shut.Store(nil)
 	t.pace.start(t.Pace)
+	t.company = new(company)
 	t.honest = t.ask(ctx, t.Honest())
 	return t.honest.err
 }

@@ -22,6 +22,7 @@ func (a Attack) Try(ctx context.Context, t *Target) Verdict {
 	if v, missing := t.lacks(a); missing {
 		return v
 	}
+	defer t.apart(ctx)()
 	began := time.Now()
 	if f := t.fallen.Load(); f != nil {
 		return f.spares()
@@ -101,8 +102,7 @@ func Run(ctx context.Context, t *Target, list []Attack, report func(Result)) {
 		defer mu.Unlock()
 		report(r)
 	}
-	const atOnce = 8
-	places := make(chan struct{}, atOnce)
+	places := make(chan struct{}, sideBySide)
 	var running sync.WaitGroup
 	for _, a := range list {
 		if a.Alone {
