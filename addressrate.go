@@ -14,30 +14,79 @@ func (a *attempt) checkRate() error {
 	if a.trusted.Contains(a.client) {
 		return nil
 	}
-	rule, keys := &a.policy.addressRate, a.addresses()
+	a.queueUp()
+	for {
+		v, wide, err := a.chargeAddress()
+		switch {
+		case err != nil:
+			return err
+		case v.Refused == store.None:
+			a.charged = true
+			return nil
+		case v.Refused == store.OverRate && !a.isKnown() && a.awaitTurn():
+			continue
+		case a.draining.Load():
+			return a.refuseDraining()
+		}
+		return a.judgeAddress(&v, wide)
+	}
+}
+
+// chargeAddress takes a token of the client's address, or says who has none: wide
+// is the /48 around it.
+func (a *attempt) chargeAddress() (v store.Verdict, wide bool, err error) {
 	adm := newAdmission()
 	defer adm.free()
-	adm.admit(store.Admit{Key: keys.narrow, Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: 1})
-	if keys.wide.Prefix.IsValid() {
-		adm.admit(store.Admit{Key: keys.wide, Bucket: rule.bucket, Rate: a.policy.wideRate, N: 1})
-	}
+	adm.addressTokens(a, 1)
 	if a.showsTicket() {
 		adm.redeem(store.Redeem{Ticket: a.creds.text, Keep: true})
 	}
 	if err := adm.do(a); err != nil {
-		return err
+		return v, false, err
 	}
 	if adm.redeems {
 		a.ticket.asked, a.ticket.read = true, adm.ticket
 	}
 	for i := range adm.admits[:adm.n] {
-		if v := &adm.admits[i].Verdict; v.Refused != store.None {
+		if v := adm.admits[i].Verdict; v.Refused != store.None {
 			a.returnAddressTokens(adm.admits[:adm.n])
-			return a.judgeAddress(v, i > 0)
+			return v, i > 0, nil
 		}
 	}
-	a.charged = true
-	return nil
+	return v, false, nil
+}
+
+// queueUp lets others of the address wait for this handshake, if it shows what
+// could admit it with an identity.
+func (a *attempt) queueUp() {
+	if a.policy.verifier != nil && a.creds.text != "" || a.policy.verifier == nil && a.hasClientCert() {
+		a.queues.enter(&a.queued, a.addresses().narrow.Prefix)
+	}
+}
+
+// awaitTurn waits, within the time of LimitHandshakeTime, for what others of the
+// address give back, and reports whether the budget is to be asked again.
+func (a *attempt) awaitTurn() bool {
+	return a.queues.wait(a.r.Context(), &a.queued, a.started.Add(a.policy.handshakeTime))
+}
+
+// leaveQueue ends what queueUp began, when the checks are over.
+func (a *attempt) leaveQueue(admitted bool) {
+	a.queues.leave(&a.queued, admitted && a.charged && a.identity != nil)
+}
+
+// returnAddressToken is for a request that takes no place, with which a handshake
+// gives its token back.
+func (a *attempt) returnAddressToken() {
+	if !a.charged || a.identity == nil {
+		return
+	}
+	adm := newAdmission()
+	defer adm.free()
+	adm.addressTokens(a, -1)
+	if err := adm.do(a); err != nil {
+		a.storeFailed(err)
+	}
 }
 
 // judgeAddress lets a known token pass what holds its address up. A ban is not

@@ -241,9 +241,15 @@ func (a *attempt) fillIdentity(b *admission, id *Identity, lease func(store.Key,
 	if !a.charged {
 		return // there is nothing to give back
 	}
-	b.admit(store.Admit{Key: a.addresses().narrow, Bucket: p.addressRate.bucket, Rate: store.Rate(p.addressRate.rate), N: -1})
-	if a.addresses().wide.Prefix.IsValid() {
-		b.admit(store.Admit{Key: a.addresses().wide, Bucket: p.addressRate.bucket, Rate: p.wideRate, N: -1})
+	b.addressTokens(a, -1)
+}
+
+// addressTokens takes n tokens of the client's address, and of the /48 around it.
+func (b *admission) addressTokens(a *attempt, n int) {
+	rule, keys := &a.policy.addressRate, a.addresses()
+	b.admit(store.Admit{Key: keys.narrow, Bucket: rule.bucket, Rate: store.Rate(rule.rate), N: n})
+	if keys.wide.Prefix.IsValid() {
+		b.admit(store.Admit{Key: keys.wide, Bucket: rule.bucket, Rate: a.policy.wideRate, N: n})
 	}
 }
 

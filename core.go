@@ -43,6 +43,7 @@ type core struct {
 	storeEvents    minuteSample
 	following      *following // nil without SetStore
 	failing        failures
+	queues         *queues
 	badTokens      *badTokens
 	banning        sync.Map // keys whose bans are on their way to the store
 	rechecks       rechecks
@@ -61,6 +62,7 @@ func newCore(p *policy) *core {
 		store: p.store, node: store.NewNodeID(), live: registry.New[*Session](),
 		audit: newAudit(p.logger), proxies: p.proxies, trusted: p.trusted, certs: p.certs, hooks: p.hooks,
 		totals: newTotalRates(), refusedOrigins: newAddressBudget(refusedOriginRate), accepts: newAddressBudget(cmp.Or(p.accepts, defaultAccepts)), badTokens: newBadTokens(),
+		queues: newQueues(),
 	}
 	if c.store == nil {
 		c.store = store.NewMemory()

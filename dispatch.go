@@ -20,7 +20,9 @@ var (
 // serveUpgrade judges an upgrade and, when it is admitted, calls switchOver.
 func (g *Guard) serveUpgrade(w http.ResponseWriter, r *http.Request, switchOver func(*attempt)) {
 	a := g.attempt(w, r)
-	if err := a.judge(); err != nil {
+	err := a.judge()
+	a.leaveQueue(err == nil)
+	if err != nil {
 		a.reject(err)
 		a.free()
 		return

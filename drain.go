@@ -25,6 +25,7 @@ import (
 func (g *Guard) Shutdown(ctx context.Context) error {
 	c := g.core
 	c.draining.Store(true)
+	c.queues.close()
 	if c.staged.CompareAndSwap(false, true) {
 		c.audit.emit(Event{Kind: EventDraining, Time: time.Now().UTC()}, c.hooks)
 		c.endInStages(ctx)

@@ -79,6 +79,7 @@ type attempt struct {
 	keys     []string       // what the rules by function count by, in their order
 	public   *Handshake     // for functions of the application
 	address  addressKeys    // made when they are asked for
+	queued   queued         // among the handshakes of its address
 
 	late         bool // the token may come later
 	decidedHere  bool // something of it, while the shared store was away

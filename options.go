@@ -65,6 +65,9 @@ const (
 	defaultReplayWindow  = 5 * time.Minute
 	overdueCalls         = 1024 // calls of one user function that may be past their deadline
 
+	mostWaiting           = 10_000 // handshakes that wait for others of their address
+	mostWaitingPerAddress = 5_000
+
 	defaultSkew      = 30 * time.Second
 	defaultTokenSize = 8 << 10
 

@@ -80,13 +80,18 @@ func (g *Guard) servePost(w http.ResponseWriter, r *http.Request, answer func(*a
 	a := g.attempt(w, r)
 	a.post = true
 	a.reader = g.policy.listedOrigin(r.Header)
+	answered := false
+	defer func() { a.leaveQueue(answered) }()
 	err := a.judge()
 	if err == nil {
 		err = answer(a)
 	}
 	if err != nil {
 		a.reject(err)
+		return
 	}
+	a.returnAddressToken()
+	answered = true
 }
 
 // checkPost is the shape of a POST, and reads the credentials of it.

@@ -105,9 +105,10 @@ const knownTokens = "known-token"
 // LimitHandshakes caps the rate of handshakes by key: 600 a minute with a burst
 // of 300 by address unless given, and 16 times that for an IPv6 /48. A handshake
 // over it is answered with 429 and Retry-After. A handshake that is admitted
-// with an identity gives its address's token back, and one with a token that was
-// verified before passes by a budget of its own, so that an office behind one
-// address is not locked out.
+// with an identity gives its address's token back, one with a credential waits,
+// for no longer than [LimitHandshakeTime], while others of its address are being
+// judged and may do so, and one with a token that was verified before passes by a
+// budget of its own: an office behind one address is not locked out.
 func LimitHandshakes(key Key, rate Rate) Option {
 	return func(d *draft) {
 		if !d.limitKey("LimitHandshakes", key) || !d.limitRate("LimitHandshakes", rate, "PerMinute(600)") {
