@@ -151,11 +151,11 @@ func (d *draft) finishOrigins() {
 	if d.given["AllowOrigins"] && d.given["AllowOriginSet"] {
 		d.fault("AllowOriginSet", "AllowOrigins is given too; put its origins into the set")
 	}
-	if d.child && (d.given["AllowOrigins"] || d.given["AllowOriginSet"]) && !d.given["InsecureAllowAnyOrigin"] {
+	if (d.given["AllowOrigins"] || d.given["AllowOriginSet"]) && !d.given["InsecureAllowAnyOrigin"] {
 		d.anyOrigin = false
 		d.fill("InsecureAllowAnyOrigin")
 	}
-	if d.child && d.given["RequireOrigin"] && !d.given["InsecureAllowMissingOrigin"] {
+	if d.given["RequireOrigin"] && !d.given["InsecureAllowMissingOrigin"] {
 		d.missingOrigin = false
 		d.fill("InsecureAllowMissingOrigin")
 	}
