@@ -77,11 +77,11 @@ func TestLinesSayWhatTheyMean(t *testing.T) {
 		if err := s.Guard.Ban(ctx, row.target, time.Minute, "report 7"); err != nil {
 			t.Fatal(err)
 		}
-		wantLine(wssecure.EventBanned, append(row.whom, "why=report 7")...)
+		wantLine(wssecure.EventBanned, append(row.whom, "by=app", "why=report 7")...)
 		if err := s.Guard.Unban(ctx, row.target); err != nil {
 			t.Fatal(err)
 		}
-		wantLine(wssecure.EventUnbanned, row.whom...)
+		wantLine(wssecure.EventUnbanned, append(row.whom, "by=app")...)
 	}
 	if err := s.Guard.Ban(ctx, wssecure.Network(netip.MustParsePrefix("10.0.0.0/8")), time.Minute, "report 8"); err != nil {
 		t.Fatal(err)

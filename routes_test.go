@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -104,6 +105,22 @@ func TestListOfARouteEndsAnyOrigin(t *testing.T) {
 				t.Errorf("status %d, want %d: %s", r.Status, row.status, r.Body)
 			}
 		})
+	}
+}
+
+// What is opened again after it was closed is told again.
+func TestHoleOpenedAgainIsTold(t *testing.T) {
+	lines := make(told, 100)
+	open := must(wssecure.New(wssecure.RequireToken(verifier()), wssecure.SetLogger(slog.New(lines)), wssecure.InsecureAllowAnyOrigin("public"), wssecure.InsecureAllowMissingOrigin("public")))
+	closed := must(open.With(wssecure.AllowOrigins(wssecuretest.Origin), wssecure.RequireOrigin()))
+	must(closed.With(wssecure.InsecureAllowAnyOrigin("public")))
+	close(lines)
+	var insecure []string
+	for line := lines.await(wssecure.EventInsecure); line != ""; line = lines.await(wssecure.EventInsecure) {
+		insecure = append(insecure, line)
+	}
+	if n := strings.Count(strings.Join(insecure, "\n"), "check=InsecureAllowAnyOrigin"); n != 2 || len(insecure) != 3 {
+		t.Errorf("%d lines of InsecureAllowAnyOrigin, want 2 beside one of InsecureAllowMissingOrigin: %q", n, insecure)
 	}
 }
 
