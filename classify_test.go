@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
@@ -102,7 +101,7 @@ func TestRefusedHEAD(t *testing.T) {
 			if strings.Trim(string(r.Body), "\x00") != "" || r.Get("Connection") != "close" {
 				t.Errorf("body %q, Connection %q", r.Body, r.Values("Connection"))
 			}
-			if err := c.AwaitEOF(time.Second); err != nil {
+			if err := c.AwaitEOF(hang); err != nil {
 				t.Error(err)
 			}
 			if e := s.WaitEvent(wssecure.EventRefused); e.Reason != row.reason || e.Status != row.status {

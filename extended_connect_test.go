@@ -32,7 +32,7 @@ func TestExtendedConnect(t *testing.T) {
 			}
 		})
 		t.Run("H-30 in a process of its own", func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
 			defer cancel()
 			again := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestExtendedConnect$", "-test.v")
 			again.Env = append(os.Environ(), "GODEBUG=http2xconnect=1", extendedConnect+"=1")

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -111,7 +110,7 @@ func TestEarlyFrames(t *testing.T) {
 	if r, err := c.Response(); err != nil || r.Status != 401 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if err := c.AwaitEOF(time.Second); err != nil {
+	if err := c.AwaitEOF(hang); err != nil {
 		t.Error(err)
 	}
 }
@@ -216,7 +215,7 @@ func TestCompression(t *testing.T) {
 // A real client with compression, both ways.
 func TestCompressionWithClient(t *testing.T) {
 	s := deflateServer(t, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
 	header := http.Header{"Origin": {wssecuretest.Origin}, "Authorization": {"Bearer " + s.Issuer.Token("alice")}}
 	c, r, err := websocket.Dial(ctx, "wss://"+wssecuretest.Host+"/ws", &websocket.DialOptions{

@@ -247,7 +247,7 @@ func (g *gate) await(kind wssecure.EventKind, n int) {
 
 func (g *gate) until(done func() bool, otherwise string) {
 	g.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); {
+	for deadline := time.Now().Add(hang); !done(); {
 		if time.Now().After(deadline) {
 			g.t.Fatal(otherwise)
 		}
@@ -257,7 +257,7 @@ func (g *gate) until(done func() bool, otherwise string) {
 
 func (g *gate) close() {
 	g.hangUp()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
 	if err := g.guard.Shutdown(ctx); err != nil {
 		g.t.Errorf("Shutdown: %v", err)

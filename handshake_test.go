@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
@@ -70,7 +69,7 @@ func (row handshakeRow) check(t *testing.T, s *wssecuretest.Server, hs *probe.Ha
 		if r.Status != row.status {
 			t.Errorf("status %d, want %d", r.Status, row.status)
 		}
-		if err := c.AwaitEOF(time.Second); err != nil {
+		if err := c.AwaitEOF(hang); err != nil {
 			t.Error(err)
 		}
 		if after := s.Guard.Stats(); fmt.Sprint(after.Refused) != fmt.Sprint(before.Refused) {

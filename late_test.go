@@ -212,7 +212,7 @@ func TestLateTokenSwaps(t *testing.T) {
 	t.Run("S-33 Shutdown", func(t *testing.T) {
 		s := lateServer(t)
 		c := anonymous(t, s)
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), hang)
 		defer cancel()
 		go s.Guard.Shutdown(ctx)
 		wantClose(t, c, 1012, "restart")

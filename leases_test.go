@@ -245,7 +245,7 @@ func TestNothingIsLeftOfADrain(t *testing.T) {
 	draining := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		defer cancel()
 		close(draining)
 		ended <- g.guard.Shutdown(ctx)
@@ -346,10 +346,7 @@ func wantNothingLeft(t *testing.T, g *gate, row leaving, times int) {
 
 // goroutinesAtMost waits for those that are about to end.
 func goroutinesAtMost(n int) int {
-	for range 1000 {
-		if runtime.NumGoroutine() <= n {
-			break
-		}
+	for deadline := time.Now().Add(hang); runtime.NumGoroutine() > n && time.Now().Before(deadline); {
 		<-time.After(time.Millisecond)
 	}
 	return runtime.NumGoroutine()

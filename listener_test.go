@@ -41,13 +41,13 @@ func dialFrom(t *testing.T, addr, ip string) net.Conn {
 
 func tryFrom(t *testing.T, addr, ip string) (net.Conn, error) {
 	t.Helper()
-	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	d := net.Dialer{Timeout: hang, LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
 	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(hang))
 	return c, nil
 }
 

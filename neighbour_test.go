@@ -46,7 +46,7 @@ func guardedEcho(tb testing.TB) *attacked {
 	mux.Handle("/neighbour", talkative.ConnHandler(wssecuretest.Echo))
 	a := &attacked{token: issuer.Token("alice"), handler: mux, opened: func() uint64 { return g.Stats().Admitted }}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		defer cancel()
 		if err := g.Shutdown(ctx); err != nil {
 			tb.Errorf("Shutdown: %v", err)
@@ -129,7 +129,7 @@ func (a *attacked) under(tb testing.TB, kind string, f func()) {
 	before := a.opened()
 	stop := startAttack(tb, kind, a.addr, a.token)
 	defer stop()
-	for deadline := time.Now().Add(10 * time.Second); a.opened() == before; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(hang); a.opened() == before; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			tb.Fatalf("the attacker of %q does not come through", kind)
 		}

@@ -51,7 +51,6 @@ func TestServe(t *testing.T) {
 		wantNil(t, err)
 		t.Cleanup(func() { raw.Close() })
 		c := probe.New(raw)
-		c.Timeout = 30 * time.Second
 		r := sendHandshake(t, c, freshHandshake(issuer.Token("alice")))
 		return r, listen(c, true)
 	}
@@ -136,7 +135,7 @@ func TestServeUsesTheListenerOnRequest(t *testing.T) {
 func awaitPort(t *testing.T, addr, from string) {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); <-time.After(time.Millisecond) {
 		if c, err := d.Dial("tcp", addr); err == nil {
 			c.Close()
 			return

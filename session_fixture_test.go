@@ -55,14 +55,14 @@ func readings() (serveFunc, <-chan heard) {
 	}, got
 }
 
-// next is what a channel gives within five seconds.
+// next is what comes on a channel.
 func next[T any](t *testing.T, from <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-from:
 		return v
-	case <-time.After(5 * time.Second):
-		t.Fatal("nothing came within five seconds")
+	case <-time.After(hang):
+		t.Fatalf("nothing came within %v", hang)
 		panic("unreachable")
 	}
 }

@@ -66,7 +66,7 @@ func TestWithheldBodies(t *testing.T) {
 						t.Errorf("%s: %s %s, want %d %s", row.name, r.StatusLine, r.Body, status, reason)
 					}
 					open.Go(func() {
-						if err := c.AwaitEOF(time.Second); err != nil {
+						if err := c.AwaitEOF(hang); err != nil {
 							t.Errorf("%s: %v", row.name, err)
 						}
 					})
@@ -86,7 +86,7 @@ func TestWithheldBodiesOfOrdinaryRequests(t *testing.T) {
 			t.Run("H-09 H-19 "+method+" "+body, func(t *testing.T) {
 				r, c := promptly(t, s, ordinary(method, "/ws").Add(body))
 				wantProblem(t, s, r, wssecure.ReasonUpgradeRequired)
-				if err := c.AwaitEOF(time.Second); err != nil {
+				if err := c.AwaitEOF(hang); err != nil {
 					t.Error(err)
 				}
 				wantNoServing(t)
@@ -100,7 +100,7 @@ func TestWithheldBodiesOfOrdinaryRequests(t *testing.T) {
 func wantNoServing(t *testing.T) {
 	t.Helper()
 	var stacks bytes.Buffer
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
 		stacks.Reset()
 		if err := pprof.Lookup("goroutine").WriteTo(&stacks, 1); err != nil {
 			t.Fatal(err)
@@ -151,7 +151,7 @@ func TestPipelinedRequestIsNotServed(t *testing.T) {
 			if second, err := c.Response(); err == nil {
 				t.Errorf("a second answer: %s", second.StatusLine)
 			}
-			if err := c.AwaitEOF(time.Second); err != nil {
+			if err := c.AwaitEOF(hang); err != nil {
 				t.Error(err)
 			}
 			select {

@@ -397,7 +397,7 @@ func TestTicketHandlerWithheldBody(t *testing.T) {
 		if r.Status != status || time.Since(started) > 3*time.Second {
 			t.Errorf("H-19 status %d after %s, want %d", r.Status, time.Since(started), status)
 		}
-		if err := c.AwaitEOF(2 * time.Second); err != nil {
+		if err := c.AwaitEOF(hang); err != nil {
 			t.Error(err)
 		}
 	}

@@ -31,7 +31,7 @@ func dialAddr(addr string, config *tls.Config, change func(*tls.Config)) (*tls.C
 	if change != nil {
 		change(config)
 	}
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: config}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: hang}, Config: config}
 	conn, err := d.Dial("tcp", addr)
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func TestAdmittedButUnserved(t *testing.T) {
 			if err := c.NetConn().(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 				t.Log("half-close:", err)
 			}
-			if err := c.AwaitEOF(2 * time.Second); err != nil {
+			if err := c.AwaitEOF(hang); err != nil {
 				t.Error(err)
 			}
 			e := s.WaitEvent(wssecure.EventRefused)

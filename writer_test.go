@@ -35,7 +35,7 @@ func startRoutes(t *testing.T, routes func(*wssecure.Guard) http.Handler, more .
 // wantNoSession checks that nothing is left of a handshake that became none.
 func wantNoSession(t *testing.T, s *wssecuretest.Server) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Second); s.Guard.Stats().Open != 0; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(hang); s.Guard.Stats().Open != 0; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d places are still taken", s.Guard.Stats().Open)
 		}

@@ -243,7 +243,7 @@ type link struct {
 func (l *link) Close() { l.end() }
 
 // step is how long one may take.
-func (t *Target) step() time.Duration { return cmp.Or(t.Timeout, probe.DefaultTimeout) }
+func (t *Target) step() time.Duration { return cmp.Or(t.Timeout, 5*time.Second) }
 
 // dial connects when the pace allows it. The connection is cut when ctx ends.
 func (t *Target) dial(ctx context.Context) (*link, error) { return t.dialFrom(ctx, t.LocalAddr) }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// DefaultTimeout bounds every single step of a Conn.
-const DefaultTimeout = 5 * time.Second
+// DefaultTimeout bounds every single step of a Conn: against a peer that hangs, not one on a busy machine.
+const DefaultTimeout = time.Minute
 
 // A Conn is one raw connection. It is for one goroutine that reads and one that writes.
 type Conn struct {

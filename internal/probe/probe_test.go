@@ -117,7 +117,7 @@ func TestFixtureIsAdmittedAndFramesFollow(t *testing.T) {
 			if code, reason, err := c.AwaitClose(); code != 4321 || reason != "bye" || err != nil {
 				t.Errorf("%d %q, %v", code, reason, err)
 			}
-			if err := c.AwaitEOF(5 * time.Second); err != nil {
+			if err := c.AwaitEOF(probe.DefaultTimeout); err != nil {
 				t.Error(err)
 			}
 		})
@@ -169,7 +169,7 @@ func TestResponseIsRaw(t *testing.T) {
 	if r := send(t, c, get.Set("Connection", "close").Bytes()); r.Get("Connection") != "close" || string(r.Body) != "plain" {
 		t.Errorf("second answer on the connection: %v", r)
 	}
-	if err := c.AwaitEOF(5 * time.Second); err != nil {
+	if err := c.AwaitEOF(probe.DefaultTimeout); err != nil {
 		t.Error(err)
 	}
 }
