@@ -142,6 +142,7 @@ func ExampleLimitConns() {
 		visit(guard) // the session ends at once: its peer goes
 	}
 	resp := visit(guard)
-	fmt.Println(verdict(resp), resp.Header.Get("Retry-After"))
-	// Output: 429 rate-limited 1200
+	wait, _ := time.ParseDuration(resp.Header.Get("Retry-After") + "s")
+	fmt.Println(verdict(resp), wait.Round(time.Minute))
+	// Output: 429 rate-limited 20m0s
 }

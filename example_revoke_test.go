@@ -52,13 +52,14 @@ func ExampleGuard_Ban() {
 		log.Fatal(err)
 	}
 	resp := visit(guard) // from 192.0.2.1
-	fmt.Println(verdict(resp), resp.Header.Get("Retry-After"))
+	wait, _ := time.ParseDuration(resp.Header.Get("Retry-After") + "s")
+	fmt.Println(verdict(resp), wait.Round(time.Minute))
 	if err := guard.Unban(ctx, scraper); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(verdict(visit(guard)))
 	// Output:
-	// 403 banned 3600
+	// 403 banned 1h0m0s
 	// 101
 }
 
