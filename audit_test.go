@@ -61,65 +61,67 @@ func only(rec slog.Record, key string) (value slog.Value, ok bool) {
 
 // U-05: constant texts, dotted keys, and a level that fits.
 func TestLogRecords(t *testing.T) {
-	rec := &recorder{}
-	filter := wssecure.OnMessage(func(context.Context, *wssecure.Conn, wssecure.MessageType, []byte) ([]byte, error) {
-		return nil, errors.New("not this one")
-	})
-	g := newTokenGate(t, stay, filter, wssecure.SetLogger(slog.New(rec)), wssecure.TrustNetworks("probes", "192.0.2.0/24"))
-	evil, token := from("https://evil.example"), g.issuer.Token("alice")
-	g.knock(attacker, evil)
-	g.knock(attacker)
-	g.knock(attacker, func(r *http.Request) { r.Method = "POST" })
-	g.knock(attacker, bearer(token))
-	g.knockThrough(g.serve, nil, memnet.Frames(3, 1), attacker, bearer(g.issuer.Token("bob")))
-	banned(t, g, attacker)
-	g.knock("10.0.0.1", func(r *http.Request) { r.Header["X-Forwarded-For"] = []string{"192.0.2.1"} })
-	ctx := context.Background()
-	if _, err := g.guard.Revoke(ctx, wssecure.Subject(g.issuer.URL, "alice"), "left"); err != nil {
-		t.Fatal(err)
-	}
-	if err := g.guard.Unban(ctx, wssecure.Subject(g.issuer.URL, "alice")); err != nil {
-		t.Fatal(err)
-	}
-	g.hangUp()
-	g.settled(0)
-	if err := g.guard.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
-	g.until(func() bool { return len(rec.of(wssecure.EventClosed)) == 2 }, "no closed records")
-	for kind, level := range map[wssecure.EventKind]slog.Level{
-		wssecure.EventStarted: slog.LevelInfo, wssecure.EventInsecure: slog.LevelWarn, wssecure.EventOpened: slog.LevelInfo,
-		wssecure.EventRevoked: slog.LevelInfo, wssecure.EventBanned: slog.LevelWarn, wssecure.EventUnbanned: slog.LevelInfo,
-		wssecure.EventHint: slog.LevelWarn, wssecure.EventDraining: slog.LevelInfo, wssecure.EventMessageRefused: slog.LevelInfo,
-	} {
-		records := rec.of(kind)
-		if len(records) == 0 {
-			t.Errorf("no record of %s", kind)
-		}
-		for _, r := range records {
-			if r.Level != level {
-				t.Errorf("%s at %s, want %s", kind, r.Level, level)
-			}
-		}
-	}
-	levels := map[wssecure.Reason]slog.Level{
-		wssecure.ReasonOrigin: slog.LevelWarn, wssecure.ReasonTokenMissing: slog.LevelInfo, wssecure.ReasonTokenForged: slog.LevelWarn,
-		wssecure.ReasonMethod: slog.LevelDebug, wssecure.ReasonBanned: slog.LevelInfo, wssecure.ReasonRevoked: slog.LevelInfo, wssecure.ReasonMessageInvalid: slog.LevelInfo,
-	}
-	for _, r := range append(rec.of(wssecure.EventRefused), rec.of(wssecure.EventClosed)...) {
-		v, _ := only(r, "reason")
-		if want, ok := levels[wssecure.Reason(v.String())]; !ok || r.Level != want {
-			t.Errorf("reason %s at %s, want %s", v, r.Level, want)
-		}
-	}
-	for _, r := range rec.records {
-		r.Attrs(func(a slog.Attr) bool {
-			if !dottedKey.MatchString(a.Key) {
-				t.Errorf("%s has the key %q", r.Message, a.Key)
-			}
-			return true
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		filter := wssecure.OnMessage(func(context.Context, *wssecure.Conn, wssecure.MessageType, []byte) ([]byte, error) {
+			return nil, errors.New("not this one")
 		})
-	}
+		g := newTokenGate(t, stay, filter, wssecure.SetLogger(slog.New(rec)), wssecure.TrustNetworks("probes", "192.0.2.0/24"))
+		evil, token := from("https://evil.example"), g.issuer.Token("alice")
+		g.knock(attacker, evil)
+		g.knock(attacker)
+		g.knock(attacker, func(r *http.Request) { r.Method = "POST" })
+		g.knock(attacker, bearer(token))
+		g.knockThrough(g.serve, nil, memnet.Frames(3, 1), attacker, bearer(g.issuer.Token("bob")))
+		banned(t, g, attacker)
+		g.knock("10.0.0.1", func(r *http.Request) { r.Header["X-Forwarded-For"] = []string{"192.0.2.1"} })
+		ctx := context.Background()
+		if _, err := g.guard.Revoke(ctx, wssecure.Subject(g.issuer.URL, "alice"), "left"); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.guard.Unban(ctx, wssecure.Subject(g.issuer.URL, "alice")); err != nil {
+			t.Fatal(err)
+		}
+		g.hangUp()
+		g.settled(0)
+		if err := g.guard.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		g.until(func() bool { return len(rec.of(wssecure.EventClosed)) == 2 }, "no closed records")
+		for kind, level := range map[wssecure.EventKind]slog.Level{
+			wssecure.EventStarted: slog.LevelInfo, wssecure.EventInsecure: slog.LevelWarn, wssecure.EventOpened: slog.LevelInfo,
+			wssecure.EventRevoked: slog.LevelInfo, wssecure.EventBanned: slog.LevelWarn, wssecure.EventUnbanned: slog.LevelInfo,
+			wssecure.EventHint: slog.LevelWarn, wssecure.EventDraining: slog.LevelInfo, wssecure.EventMessageRefused: slog.LevelInfo,
+		} {
+			records := rec.of(kind)
+			if len(records) == 0 {
+				t.Errorf("no record of %s", kind)
+			}
+			for _, r := range records {
+				if r.Level != level {
+					t.Errorf("%s at %s, want %s", kind, r.Level, level)
+				}
+			}
+		}
+		levels := map[wssecure.Reason]slog.Level{
+			wssecure.ReasonOrigin: slog.LevelWarn, wssecure.ReasonTokenMissing: slog.LevelInfo, wssecure.ReasonTokenForged: slog.LevelWarn,
+			wssecure.ReasonMethod: slog.LevelDebug, wssecure.ReasonBanned: slog.LevelInfo, wssecure.ReasonRevoked: slog.LevelInfo, wssecure.ReasonMessageInvalid: slog.LevelInfo,
+		}
+		for _, r := range append(rec.of(wssecure.EventRefused), rec.of(wssecure.EventClosed)...) {
+			v, _ := only(r, "reason")
+			if want, ok := levels[wssecure.Reason(v.String())]; !ok || r.Level != want {
+				t.Errorf("reason %s at %s, want %s", v, r.Level, want)
+			}
+		}
+		for _, r := range rec.records {
+			r.Attrs(func(a slog.Attr) bool {
+				if !dottedKey.MatchString(a.Key) {
+					t.Errorf("%s has the key %q", r.Message, a.Key)
+				}
+				return true
+			})
+		}
+	})
 }
 
 // U-10: Insecure options and TrustNetworks are told at New, each with its reason;

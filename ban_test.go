@@ -155,7 +155,7 @@ func TestKnownTokenUnderABanHasARate(t *testing.T) {
 // L-23: a session that ended for what only an attacker sends counts as a refused
 // handshake of its address and Origin does.
 func TestSessionFailuresBan(t *testing.T) {
-	s := wssecuretest.NewServer(t, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(5), time.Minute))
+	s := wssecuretest.NewServer(t, wssecure.LimitFailures(wssecure.ByIP(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 5}, time.Hour))
 	for i := range 6 {
 		token := s.Issuer.Token(fmt.Sprint("mallory", i))
 		_, c := wantAdmitted(t, s, s.Handshake(token))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wssecure/wssecure"
@@ -57,19 +58,21 @@ func TestWhatNeverBans(t *testing.T) {
 	} {
 		t.Run("L-22 "+row.name, func(t *testing.T) {
 			t.Parallel()
-			g := newTokenGate(t, quiet, fastHandshakes, wssecure.RequireScopes("chat"),
-				wssecure.LimitHandshakes(wssecure.BySubject(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}))
-			change := row.change(g)
-			for i := range 10_000 {
-				if a := g.knock(attacker, change); a.status == 101 && i > 0 {
-					t.Fatal("admitted")
+			synctest.Test(t, func(t *testing.T) {
+				g := newTokenGate(t, quiet, fastHandshakes, wssecure.RequireScopes("chat"),
+					wssecure.LimitHandshakes(wssecure.BySubject(), wssecure.Rate{N: 1, Per: time.Hour, Burst: 1}))
+				change := row.change(g)
+				for i := range 10_000 {
+					if a := g.knock(attacker, change); a.status == 101 && i > 0 {
+						t.Fatal("admitted")
+					}
 				}
-			}
-			good := g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"scope": "chat"}))
-			wantAnswer(t, g.knock(attacker, bearer(good)), 101, "")
-			if n := len(g.seen(wssecure.EventBanned)); n != 0 {
-				t.Errorf("%d bans", n)
-			}
+				good := g.issuer.Sign("ES256", g.issuer.Claims("alice", map[string]any{"scope": "chat"}))
+				wantAnswer(t, g.knock(attacker, bearer(good)), 101, "")
+				if n := len(g.seen(wssecure.EventBanned)); n != 0 {
+					t.Errorf("%d bans", n)
+				}
+			})
 		})
 	}
 }
@@ -222,22 +225,24 @@ func TestSessionFailuresCountByOrigin(t *testing.T) {
 		{"L-23 L-40 under an Origin of a star", "https://user-pages.example.net", broken, wssecure.ReasonProtocol, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			g := newTokenGate(t, stay)
-			known := bearer(g.issuer.Token("alice"))
-			for i := range 21 {
-				wantAnswer(t, g.knockThrough(g.serve, nil, row.feed, attacker, known, from(row.origin)), 101, "")
-				g.await(wssecure.EventClosed, i+1)
-			}
-			g.settled(0)
-			for _, e := range g.seen(wssecure.EventClosed) {
-				if e.Reason != row.reason {
-					t.Fatalf("closed for %s, want %s", e.Reason, row.reason)
+			synctest.Test(t, func(t *testing.T) {
+				g := newTokenGate(t, stay)
+				known := bearer(g.issuer.Token("alice"))
+				for i := range 21 {
+					wantAnswer(t, g.knockThrough(g.serve, nil, row.feed, attacker, known, from(row.origin)), 101, "")
+					g.await(wssecure.EventClosed, i+1)
 				}
-			}
-			g.hangUp()
-			if got := g.knock(attacker).status; (got == 403) != row.banned {
-				t.Errorf("status %d, banned: want %t", got, row.banned)
-			}
+				g.settled(0)
+				for _, e := range g.seen(wssecure.EventClosed) {
+					if e.Reason != row.reason {
+						t.Fatalf("closed for %s, want %s", e.Reason, row.reason)
+					}
+				}
+				g.hangUp()
+				if got := g.knock(attacker).status; (got == 403) != row.banned {
+					t.Errorf("status %d, banned: want %t", got, row.banned)
+				}
+			})
 		})
 	}
 }
@@ -245,7 +250,7 @@ func TestSessionFailuresCountByOrigin(t *testing.T) {
 // L-23: an ended session counts by the application's own keys too.
 func TestSessionFailuresCountByFunction(t *testing.T) {
 	tenant := func(h *wssecure.Handshake) string { return strings.TrimPrefix(h.Request.URL.Path, "/") }
-	rule := wssecure.LimitFailures(wssecure.ByFunc("tenant", tenant), wssecure.PerMinute(5), time.Minute)
+	rule := wssecure.LimitFailures(wssecure.ByFunc("tenant", tenant), wssecure.Rate{N: 1, Per: time.Hour, Burst: 5}, time.Hour)
 	for _, name := range []string{"admitted", "late"} {
 		t.Run("L-23 "+name, func(t *testing.T) {
 			g := newTokenGate(t, stay, rule, wssecure.AllowLateToken(time.Minute))

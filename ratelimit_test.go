@@ -176,14 +176,16 @@ func TestHandshakeRateByOtherKeys(t *testing.T) {
 		return strings.TrimPrefix(h.Request.URL.Path, "/")
 	}
 	t.Run("L-25 by subject", func(t *testing.T) {
-		g := newTokenGate(t, quiet, wssecure.LimitHandshakes(wssecure.BySubject(), rate))
-		for range 2 {
-			wantAnswer(t, g.knock(client, bearer(g.issuer.Token("alice"))), 101, "")
-		}
-		over := g.knock("198.51.100.1", bearer(g.issuer.Token("alice")))
-		wantAnswer(t, over, 429, wssecure.ReasonRate)
-		wantRetry(t, over, "3600")
-		wantAnswer(t, g.knock(client, bearer(g.issuer.Token("bob"))), 101, "")
+		synctest.Test(t, func(t *testing.T) {
+			g := newTokenGate(t, quiet, wssecure.LimitHandshakes(wssecure.BySubject(), rate))
+			for range 2 {
+				wantAnswer(t, g.knock(client, bearer(g.issuer.Token("alice"))), 101, "")
+			}
+			over := g.knock("198.51.100.1", bearer(g.issuer.Token("alice")))
+			wantAnswer(t, over, 429, wssecure.ReasonRate)
+			wantRetry(t, over, "3600")
+			wantAnswer(t, g.knock(client, bearer(g.issuer.Token("bob"))), 101, "")
+		})
 	})
 	t.Run("L-25 by subject, without identity", func(t *testing.T) {
 		g := newGate(t, quiet, wssecure.LimitHandshakes(wssecure.BySubject(), rate))

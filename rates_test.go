@@ -101,36 +101,38 @@ func TestOffice(t *testing.T) {
 	for _, address := range []string{"203.0.113.9", "2001:db8::9"} {
 		t.Run("L-38 "+address, func(t *testing.T) {
 			t.Parallel()
-			g := newTokenGate(t, stay)
-			tokens := make([]string, people)
-			for i := range tokens {
-				tokens[i] = g.issuer.Token(fmt.Sprint("user", i))
-				wantAnswer(t, g.knock(address, bearer(tokens[i])), 101, "") // in the morning, one by one
-			}
-			g.hangUp()
-			g.settled(0)
-			for range 300 {
-				g.knock(address) // a visitor has spent the address's budget meanwhile
-			}
-			var all sync.WaitGroup
-			var refused atomic.Int64
-			opens := make(chan struct{})
-			for _, token := range tokens {
-				all.Go(func() {
-					<-opens
-					if a := g.knock(address, bearer(token)); a.status != 101 {
-						refused.Add(1)
-					}
-				})
-			}
-			close(opens)
-			all.Wait()
-			if n := refused.Load(); n != 0 {
-				t.Errorf("%d of %d people were refused", n, people)
-			}
-			if n := g.guard.Stats().Open; n != people {
-				t.Errorf("%d are in, want %d", n, people)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				g := newTokenGate(t, stay)
+				tokens := make([]string, people)
+				for i := range tokens {
+					tokens[i] = g.issuer.Token(fmt.Sprint("user", i))
+					wantAnswer(t, g.knock(address, bearer(tokens[i])), 101, "") // in the morning, one by one
+				}
+				g.hangUp()
+				g.settled(0)
+				for range 300 {
+					g.knock(address) // a visitor has spent the address's budget meanwhile
+				}
+				var all sync.WaitGroup
+				var refused atomic.Int64
+				opens := make(chan struct{})
+				for _, token := range tokens {
+					all.Go(func() {
+						<-opens
+						if a := g.knock(address, bearer(token)); a.status != 101 {
+							refused.Add(1)
+						}
+					})
+				}
+				close(opens)
+				all.Wait()
+				if n := refused.Load(); n != 0 {
+					t.Errorf("%d of %d people were refused", n, people)
+				}
+				if n := g.guard.Stats().Open; n != people {
+					t.Errorf("%d are in, want %d", n, people)
+				}
+			})
 		})
 	}
 }

@@ -226,28 +226,32 @@ func TestLostRedeemGivesEverythingBack(t *testing.T) {
 // A ticket passes the ban of its address, as a token that was verified before
 // does; a made-up one does not.
 func TestTicketPassesABan(t *testing.T) {
-	b := newBooth(t, stay, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(1), time.Minute))
-	ticket := b.swap()
-	for range 3 {
-		b.knock("203.0.113.2", bearer(b.forged()))
-	}
-	wantAnswer(t, b.show("A"+ticket[:42]), 403, wssecure.ReasonBanned)
-	wantAnswer(t, b.show(ticket), 101, "")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBooth(t, stay, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(1), time.Minute))
+		ticket := b.swap()
+		for range 3 {
+			b.knock("203.0.113.2", bearer(b.forged()))
+		}
+		wantAnswer(t, b.show("A"+ticket[:42]), 403, wssecure.ReasonBanned)
+		wantAnswer(t, b.show(ticket), 101, "")
+	})
 }
 
 // The same made-up ticket counts once a minute: a page that tries again and again
 // with a spent one is no attacker.
 func TestSpentTicketCountsOnce(t *testing.T) {
-	b := newBooth(t, stay, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(3), time.Minute))
-	ticket := b.swap()
-	wantAnswer(t, b.show(ticket), 101, "")
-	for range 10 {
-		wantAnswer(t, b.show(ticket), 401, wssecure.ReasonTokenInvalid)
-	}
-	for i := range 4 {
-		b.show(fmt.Sprintf("%d%s", i, ticket[1:]))
-	}
-	wantAnswer(t, b.show(ticket), 403, wssecure.ReasonBanned)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBooth(t, stay, wssecure.LimitFailures(wssecure.ByIP(), wssecure.PerMinute(3), time.Minute))
+		ticket := b.swap()
+		wantAnswer(t, b.show(ticket), 101, "")
+		for range 10 {
+			wantAnswer(t, b.show(ticket), 401, wssecure.ReasonTokenInvalid)
+		}
+		for i := range 4 {
+			b.show(fmt.Sprintf("%d%s", i, ticket[1:]))
+		}
+		wantAnswer(t, b.show(ticket), 403, wssecure.ReasonBanned)
+	})
 }
 
 // A token that is bound to a certificate makes a ticket that is bound to it.
