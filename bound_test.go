@@ -6,7 +6,6 @@ import (
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
-	"github.com/wssecure/wssecure/wssecuretest"
 )
 
 // TestClosedEventNamesTheLimit is U-08's first limit hit, with the field to
@@ -33,47 +32,45 @@ func TestClosedEventNamesTheLimit(t *testing.T) {
 		{"the application's own", [][]byte{frame(probe.Text, 1)}, nil, wssecure.ReasonMessageSize, "", ""},
 	} {
 		t.Run("U-08 "+row.name, func(t *testing.T) {
-			issuer := wssecuretest.NewIssuer(t, "")
-			s := wssecuretest.Start(t, wssecuretest.Config{
-				Options: opts(wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option(), wssecure.LimitSession(limits)),
-				Serve: func(ctx context.Context, c *wssecure.Conn) error {
-					for {
-						typ, _, err := c.Read(ctx)
-						if err != nil {
-							return err
-						}
-						if typ == wssecure.MessageText {
-							return wssecure.ReasonMessageSize
-						}
+			serve := func(ctx context.Context, c *wssecure.Conn) error {
+				for {
+					typ, _, err := c.Read(ctx)
+					if err != nil {
+						return err
 					}
-				},
-			})
-			_, c := wantAdmitted(t, s, s.Handshake(issuer.Token("alice")))
-			for _, b := range row.send {
-				if err := c.Send(b); err != nil {
-					t.Fatal(err)
+					if typ == wssecure.MessageText {
+						return wssecure.ReasonMessageSize
+					}
 				}
 			}
-			for {
-				f, err := c.ReadFrame()
-				if err != nil {
-					t.Fatal(err)
+			inTime(t, serve, func(t *testing.T, s *timed) { // a peer has a second for its answer
+				c := s.open(s.issuer.Token("alice"))
+				for _, b := range row.send {
+					if err := c.Send(b); err != nil {
+						t.Fatal(err)
+					}
 				}
-				if f.Opcode == probe.Close {
-					break
+				for {
+					f, err := c.ReadFrame()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if f.Opcode == probe.Close {
+						break
+					}
 				}
-			}
-			if row.back != nil {
-				if err := c.Send(row.back); err != nil {
-					t.Fatal(err)
+				if row.back != nil {
+					if err := c.Send(row.back); err != nil {
+						t.Fatal(err)
+					}
+					_, _ = c.ReadFrame() // until the guard has read it and closed
 				}
-				_, _ = c.ReadFrame() // until the guard has read it and closed
-			}
-			c.Close()
-			e := s.WaitEvent(wssecure.EventClosed)
-			if e.Reason != row.reason || e.Seen != row.seen || e.Wanted != row.want {
-				t.Errorf("%s, seen %q, wanted %q; want %s, %q, %q", e.Reason, e.Seen, e.Wanted, row.reason, row.seen, row.want)
-			}
+				c.Close()
+				e := s.closed(t)
+				if e.Reason != row.reason || e.Seen != row.seen || e.Wanted != row.want {
+					t.Errorf("%s, seen %q, wanted %q; want %s, %q, %q", e.Reason, e.Seen, e.Wanted, row.reason, row.seen, row.want)
+				}
+			}, wssecure.LimitSession(limits))
 		})
 	}
 }

@@ -290,7 +290,7 @@ func TestBrowserRefusalSpendsNothing(t *testing.T) {
 	wantClose(t, c, 3003, "forbidden")
 	send(t, c, text("discarded"), probe.Message(probe.Ping, nil))
 	c.Send(probe.CloseFrame(3003, ""))
-	if err := c.AwaitEOF(500 * time.Millisecond); err != nil {
+	if err := c.AwaitEOF(hang); err != nil {
 		t.Errorf("after the peer's close frame: %v", err)
 	}
 	_, c = wantAdmitted(t, s, hs) // the same nonce, the same ticket
