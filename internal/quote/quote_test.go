@@ -125,18 +125,22 @@ func TestCutOfPlainTextAllocatesNothing(t *testing.T) {
 
 // A megabyte in a header must cost a log line what a kilobyte costs.
 func TestCutReadsNoFurtherThanItsLimit(t *testing.T) {
-	fastest := func(in string) time.Duration {
-		best := time.Hour
-		for range 50 {
-			began := time.Now()
-			quote.Cut(in, quote.Value)
-			quote.Quoted(in, quote.Value)
-			best = min(best, time.Since(began))
-		}
-		return best
+	took := func(in string) time.Duration {
+		began := time.Now()
+		quote.Cut(in, quote.Value)
+		quote.Quoted(in, quote.Value)
+		return time.Since(began)
 	}
 	for _, unit := range []string{"a", "\x1b", "ä"} {
-		short, long := fastest(strings.Repeat(unit, 1<<10)), fastest(strings.Repeat(unit, 8<<20))
+		kilobyte, megabytes := strings.Repeat(unit, 1<<10), strings.Repeat(unit, 8<<20)
+		short, long := time.Hour, time.Hour
+		for range 50 {
+			short = min(short, took(kilobyte))
+		}
+		// On a busy machine some are late; what reads all of it is late each time.
+		for deadline := time.Now().Add(time.Minute); long > 10*short+100*time.Microsecond && time.Now().Before(deadline); {
+			long = min(long, took(megabytes))
+		}
 		if long > 10*short+100*time.Microsecond {
 			t.Errorf("%q: %v for a kilobyte, %v for megabytes", unit, short, long)
 		}
