@@ -36,7 +36,7 @@ func slowReader(ctx context.Context, t *Target) Verdict {
 		return v
 	}
 	defer l.Close()
-	if !l.answersMessages(t.soon()) {
+	if !l.answersMessages(min(worked, t.step())) {
 		return left("it sends nothing back, so that there is nothing to leave unread")
 	}
 	l.Timeout = d

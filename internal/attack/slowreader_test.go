@@ -16,9 +16,10 @@ func TestSlowReadersOfLittle(t *testing.T) {
 	t.Parallel()
 	little := probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Text, Payload: []byte("ok")})
 	for _, row := range []struct {
-		name  string
-		serve func(c *probe.Conn) // a session
-		want  attack.State
+		name    string
+		serve   func(c *probe.Conn) // a session
+		patient time.Duration
+		want    attack.State
 	}{
 		{"an answer of two bytes to each message", func(c *probe.Conn) {
 			for c.Timeout = time.Minute; ; {
@@ -30,13 +31,13 @@ func TestSlowReadersOfLittle(t *testing.T) {
 					c.SendFrame(probe.Frame{FIN: true, Opcode: probe.Pong, Payload: f.Payload})
 				}
 			}
-		}, attack.Held},
+		}, time.Minute, attack.Held},
 		{"an answer to the first message, and nothing read behind it", func(c *probe.Conn) {
 			c.ReadFrame()
 			c.Send(little)
 			<-t.Context().Done()
-		}, attack.Unclear},
-		{"no answers", func(c *probe.Conn) { io.Copy(io.Discard, c.NetConn()) }, attack.Left},
+		}, time.Second, attack.Unclear},
+		{"no answers", func(c *probe.Conn) { io.Copy(io.Discard, c.NetConn()) }, time.Second, attack.Left},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -52,8 +53,10 @@ func TestSlowReadersOfLittle(t *testing.T) {
 				}
 				row.serve(probe.New(nc))
 			})
-			target.Active, target.Patience, target.Timeout = true, time.Second, time.Second
-			if v := try(t, prepared(t, target), "slow-reader"); v.State != row.want {
+			target.Active, target.Patience = true, row.patient
+			prepared(t, target)
+			target.Timeout = row.patient
+			if v := try(t, target, "slow-reader"); v.State != row.want {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
 			}
 		})

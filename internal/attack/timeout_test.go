@@ -23,19 +23,41 @@ func TestTimeoutBoundsEveryStep(t *testing.T) {
 		<-done
 	})
 	t.Cleanup(func() { close(done) })
-	target.Timeout = 300 * time.Millisecond
 	prepared(t, target)
-	began, unclear := time.Now(), 0
+	target.Timeout = 300 * time.Millisecond
+	unclear := 0
+	var late []attack.Attack
 	attack.Run(t.Context(), target, attack.All(), func(r attack.Result) {
 		if r.Verdict.State == attack.Unclear {
 			unclear++
 		}
-		if r.Took > 12*target.Timeout { // eight steps, and a busy machine
-			t.Errorf("%s took %v", r.Attack.ID, r.Took)
+		if r.Took > 12*target.Timeout { // eight steps
+			late = append(late, r.Attack)
 		}
 	})
-	if took := time.Since(began); took > 15*time.Second || unclear < 40 {
-		t.Errorf("%d of which nothing can be said, after %v", unclear, took)
+	if unclear < 40 {
+		t.Errorf("nothing can be said of %d", unclear)
+	}
+	for _, a := range late {
+		wantWithin(t, a.ID, 12*target.Timeout, func() { a.Try(t.Context(), target) })
+	}
+}
+
+// wantWithin wants f to be as quick as that once: a busy machine makes some calls late, what waits too long is late each
+// time.
+func wantWithin(t *testing.T, what string, most time.Duration, f func()) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		began := time.Now()
+		f()
+		took := time.Since(began)
+		if took <= most {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s took %v, want %v", what, took, most)
+			return
+		}
 	}
 }
 
@@ -59,11 +81,14 @@ func TestTimeoutBoundsDialling(t *testing.T) {
 		}
 	}()
 	target := &attack.Target{URL: "wss://" + l.Addr().String(), Timeout: 200 * time.Millisecond}
-	began := time.Now()
-	if err := target.Prepare(t.Context()); err == nil {
-		t.Error("it passes for an endpoint")
-	}
-	if took := time.Since(began); took > 2*time.Second || dialled.Load() != 1 {
-		t.Errorf("%d connections, %v", dialled.Load(), took)
+	tried := int32(0)
+	wantWithin(t, "dialling", 2*time.Second, func() {
+		if err := target.Prepare(t.Context()); err == nil {
+			t.Error("it passes for an endpoint")
+		}
+		tried++
+	})
+	if n := dialled.Load(); n > tried {
+		t.Errorf("%d connections, want %d", n, tried)
 	}
 }
