@@ -54,7 +54,7 @@ func (s *site) next(t *testing.T) token.Notice {
 	select {
 	case n := <-s.notices:
 		return n
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no notice")
 		return token.Notice{}
 	}
@@ -239,7 +239,7 @@ func TestFetch(t *testing.T) {
 		<-inside
 		v.Close()
 		stack := make([]byte, 1<<20)
-		for end := time.Now().Add(time.Second); ; runtime.Gosched() {
+		for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
 			left := string(stack[:runtime.Stack(stack, true)])
 			if !strings.Contains(left, "(*remote).run") && !strings.Contains(left, "http.(*persistConn)") {
 				break

@@ -85,7 +85,7 @@ func (b *bench) follow(after store.Cursor) (events <-chan store.Event, stop func
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return errors.New("Follow outlives its context")
 		}
 	}
@@ -96,7 +96,7 @@ func (b *bench) next(events <-chan store.Event) store.Event {
 	select {
 	case e := <-events:
 		return e
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		b.Fatal("no event")
 		panic("unreachable")
 	}
