@@ -47,6 +47,9 @@ func (a *attempt) accept(serve func(ctx context.Context, c *Conn) error) {
 	c := &Conn{
 		session: a.session, ws: ws, wire: d.conn, chosen: a.chosen,
 	}
+	if a.deflate {
+		c.unread = d.buffers.Reader
+	}
 	started, a.parted = true, true
 	go a.session.run(ctx, c, serve)
 }

@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,7 @@ type Conn struct {
 	ws      *websocket.Conn
 	wire    *wire.Conn
 	chosen  string
+	unread  *bufio.Reader // the library's, where it inflates: what it was given and has not taken
 
 	reading sync.Mutex
 	writing turn
@@ -118,6 +120,9 @@ func (c *Conn) next(ctx context.Context, buf []byte) (MessageType, []byte, error
 		return 0, nil, c.noMessage(ctx, err)
 	}
 	p, err := c.fill(buf[:0], r)
+	if err == nil && !c.tookAll() {
+		err = errHidden
+	}
 	if err != nil {
 		return 0, nil, c.readError(err)
 	}
@@ -235,6 +240,14 @@ func (c *Conn) fill(p []byte, r io.Reader) ([]byte, error) {
 		return nil, &Rejection{Reason: ReasonMessageSize}
 	}
 	return p, nil
+}
+
+var errHidden = errors.New("a compressed message ends before its frame")
+
+// tookAll reports whether the library has taken the whole of a message that it has
+// inflated. It reads frames from what it has not.
+func (c *Conn) tookAll() bool {
+	return c.unread == nil || c.unread.Buffered() == 0 && c.wire.BetweenMessages()
 }
 
 // readError settles why a read failed: the session's cause, when the wire or

@@ -80,7 +80,9 @@ func AllowMessageTypes(types ...MessageType) Option {
 // AllowCompression accepts permessage-deflate (RFC 7692) without context
 // takeover. It is off by default: compression beside secrets and an attacker's
 // text leaks the secrets (CRIME), and costs memory. Under Handler the library
-// behind must limit what it inflates.
+// behind must limit what it inflates, and read a frame to its end where what it
+// inflates ends before: coder/websocket v1.8.15 takes the rest for frames, which
+// no limit of the guard has seen. ConnHandler ends such a session with 1002.
 func AllowCompression() Option {
 	return func(d *draft) {
 		if d.once("AllowCompression") {

@@ -6,6 +6,9 @@ import "encoding/binary"
 // is behind them is kept: part of a header, or all from where reading pauses or
 // a sound frame is refused, so that the peer's close frame can be found behind
 // it; behind a broken one or a close frame nothing is.
+//
+// With permessage-deflate nothing passes together with what is behind a message:
+// see [Conn.BetweenMessages].
 func (c *Conn) judge(b []byte) int {
 	in := &c.in
 	i := 0
@@ -32,7 +35,14 @@ func (c *Conn) judge(b []byte) int {
 			}
 			i += size
 		}
-		if in.left == 0 && c.frameDone() {
+		if in.left > 0 {
+			continue
+		}
+		if c.frameDone() {
+			return i
+		}
+		if c.deflate && !in.inMessage {
+			in.putBack(b[i:])
 			return i
 		}
 	}
