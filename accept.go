@@ -91,7 +91,7 @@ func (a *attempt) acceptOptions() *websocket.AcceptOptions {
 	if a.chosen == "" && !a.deflate {
 		return plainAccept
 	}
-	o := &websocket.AcceptOptions{InsecureSkipVerify: true}
+	o := &websocket.AcceptOptions{InsecureSkipVerify: true, OnPingReceived: answerPing}
 	if a.chosen != "" {
 		o.Subprotocols = []string{a.chosen}
 	}
@@ -102,7 +102,7 @@ func (a *attempt) acceptOptions() *websocket.AcceptOptions {
 }
 
 // plainAccept is what most handshakes need. The library copies it.
-var plainAccept = &websocket.AcceptOptions{InsecureSkipVerify: true}
+var plainAccept = &websocket.AcceptOptions{InsecureSkipVerify: true, OnPingReceived: answerPing}
 
 var valuesUpgradeToken = []string{"Upgrade"}
 

@@ -112,7 +112,7 @@ func (c *Conn) next(ctx context.Context, buf []byte) (MessageType, []byte, error
 	if err != nil {
 		return 0, nil, err
 	}
-	typ, r, err := c.ws.Reader(context.Background())
+	typ, r, err := c.ws.Reader((*readContext)(c))
 	if stop != nil && stop.end() {
 		c.wire.ClearInterrupt()
 	}
@@ -373,7 +373,7 @@ func (c *Conn) CloseRead() {
 // message that reaches it was in the library's buffer before CloseRead: left
 // there, nobody would listen to the peer any more, nor miss it.
 func (c *Conn) readOn() {
-	if _, _, err := c.ws.Reader(context.Background()); err != nil {
+	if _, _, err := c.ws.Reader((*readContext)(c)); err != nil {
 		_ = c.readError(err)
 		return
 	}

@@ -114,14 +114,10 @@ func (o *owner) End(v wire.Violation) error {
 }
 
 // stalled ends a session whose connection our own library has closed: it does so
-// for one cause only, a control frame or the answer to one that the peer has left
-// unfinished for five seconds.
+// for one cause only, a control frame that the peer has left unfinished for five
+// seconds.
 func (s *Session) stalled() *Rejection {
-	reason := ReasonMessageTime
-	if s.wire.Writing() {
-		reason = ReasonSlowReader
-	}
-	return s.endWith(&Rejection{Reason: reason, Err: errControlStalled}, ByGuard, 1008)
+	return s.endWith(&Rejection{Reason: ReasonMessageTime, Err: errControlStalled}, ByGuard, 1008)
 }
 
 // Finished is called when the connection is closed.

@@ -139,13 +139,6 @@ func (c *Conn) PeerReason() string {
 	return ""
 }
 
-// Writing tells whether a write waits for the peer to take it.
-func (c *Conn) Writing() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.out.since != 0
-}
-
 // LocalAddr returns the raw connection's local address.
 func (c *Conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
 

@@ -116,3 +116,8 @@ func closeFrame(code int, reason string) []byte {
 func pingFrame(payload uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{finBit | opPing, 8}, payload)
 }
+
+// controlFrame is a server's frame; payload is at most 125 bytes.
+func controlFrame(op byte, payload []byte) []byte {
+	return append([]byte{finBit | op, byte(len(payload))}, payload...)
+}

@@ -38,7 +38,8 @@ type outbound struct {
 	since time.Duration // when the write under way began; 0: none is
 	torn  error         // a frame was cut off, or is none: nothing can follow
 
-	closeFrame []byte        // due at the next boundary, before a ping
+	closeFrame []byte        // due at the next boundary, before a pong and a ping
+	pong       []byte        // the answer to the peer's latest ping, likewise
 	deadline   time.Duration // the library's; 0: none
 }
 
@@ -50,7 +51,24 @@ func (o *outbound) atBoundary() bool {
 // complete tells whether all that the library wrote is whole and on the wire.
 func (o *outbound) complete() bool { return o.atBoundary() && len(o.wait) == 0 }
 
-func (o *outbound) due() bool { return o.ping || o.closeFrame != nil }
+func (o *outbound) due() bool { return o.ping || o.pong != nil || o.closeFrame != nil }
+
+// Pong answers a ping of the peer's, for a library that leaves that to us: at the
+// next boundary of frames, so that a long message which is taken slowly costs nobody
+// the session. Of pings that come meanwhile the last is answered, which is enough
+// (RFC 6455, section 5.5.3), and all that a flood of them makes us keep.
+func (c *Conn) Pong(payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.finishing {
+		return
+	}
+	c.out.pong = controlFrame(opPong, payload)
+	if !c.writing { // else the one who writes sends it
+		c.writing = true
+		c.passTurn()
+	}
+}
 
 // Write sends the library's bytes: its response head, where one is expected,
 // and frames. Between them go the wire's own ping and close frame. A frame that
@@ -288,19 +306,21 @@ func (c *Conn) sendAllDue() {
 	}
 }
 
-// sendDue writes the close frame, else the ping. Behind a close frame, ours or
-// the library's, nothing goes out.
+// sendDue writes the close frame, else the pong, else the ping. Behind a close
+// frame, ours or the library's, nothing goes out.
 func (c *Conn) sendDue() {
 	o := &c.out
 	frame := o.closeFrame
 	o.closeFrame = nil
 	switch {
 	case c.counters.SentBy != Nobody:
-		o.ping = false
+		o.ping, o.pong = false, nil
 		return
 	case frame != nil:
 		c.counters.SentBy = Guard
 		c.counters.SentCode = binary.BigEndian.Uint16(frame[2:])
+	case o.pong != nil:
+		frame, o.pong = o.pong, nil
 	default:
 		o.ping = false
 		frame = pingFrame(rand.Uint64())
