@@ -52,7 +52,7 @@ type Conn struct {
 	chosen  string
 	unread  *bufio.Reader // the library's, where it inflates: what it was given and has not taken
 
-	reading sync.Mutex
+	reading turn
 	writing turn
 	deaf    atomic.Bool // CloseRead was called
 	probe   [1]byte
@@ -87,8 +87,10 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 // ReadInto is Read into buf[:0]; a larger message gets a larger slice. It
 // allocates nothing when the message fits. On error the slice is empty.
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
-	c.reading.Lock()
-	defer c.reading.Unlock()
+	if err := c.await(&c.reading, ctx); err != nil {
+		return 0, buf[:0], err
+	}
+	defer c.reading.end()
 	if c.deaf.Load() {
 		return 0, buf[:0], errDeaf
 	}
@@ -295,8 +297,7 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 			return err
 		}
 	}
-	foreign := c.foreign(ctx)
-	if err := c.lockWrite(ctx, foreign); err != nil {
+	if err := c.await(&c.writing, ctx); err != nil {
 		return err
 	}
 	defer c.writing.end()
@@ -304,7 +305,10 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 		return err
 	}
 	var cut *interrupt
-	if foreign {
+	if c.foreign(ctx) {
+		if err := ctx.Err(); err != nil { // as it waited: nothing of the message has gone out
+			return c.endedOr(err)
+		}
 		cut = c.onEnd(ctx, c.cutWrite)
 	}
 	err := c.ws.Write(context.Background(), typ, p)
@@ -317,15 +321,16 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	return nil
 }
 
-func (c *Conn) lockWrite(ctx context.Context, foreign bool) error {
+// await takes a turn, unless ctx or the session ends first.
+func (c *Conn) await(t *turn, ctx context.Context) error {
 	var ended <-chan struct{}
-	if foreign {
+	if c.foreign(ctx) {
 		if err := ctx.Err(); err != nil {
 			return c.endedOr(err)
 		}
 		ended = ctx.Done()
 	}
-	if c.writing.take(c.session.Context(), ended) {
+	if t.take(c.session.Context(), ended) {
 		return nil
 	}
 	return c.endedOr(ctx.Err())
@@ -362,8 +367,10 @@ func (c *Conn) CloseRead() {
 		return
 	}
 	c.wire.Interrupt()
-	c.reading.Lock()
-	defer c.reading.Unlock()
+	if !c.reading.take(c.session.Context(), nil) {
+		return
+	}
+	defer c.reading.end()
 	c.wire.ClearInterrupt()
 	c.wire.UnwantData()
 	go c.readOn()

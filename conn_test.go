@@ -173,6 +173,46 @@ func TestReadContexts(t *testing.T) {
 	wantClose(t, c, 1000, "")
 }
 
+// C-13, C-17: a Read that waits for another one heeds its context too, and the end of
+// the session, also where it would wait for itself.
+func TestReadWaitsForAnother(t *testing.T) {
+	first, inside := make(chan error, 1), make(chan error, 1)
+	serve := func(ctx context.Context, c *wssecure.Conn) error {
+		go func() {
+			_, _, err := c.Read(ctx)
+			first <- err
+		}()
+		for { // until the first has its turn: before that ours is the one that waits for the peer
+			brief, cancel := context.WithTimeout(ctx, time.Millisecond)
+			_, _, err := c.Read(brief)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			if err := c.Write(ctx, wssecure.MessageText, []byte("waited")); err != nil {
+				return err
+			}
+		}
+	}
+	s := serving(t, serve, wssecure.OnMessage(func(ctx context.Context, c *wssecure.Conn, _ wssecure.MessageType, p []byte) ([]byte, error) {
+		_, _, err := c.Read(ctx) // waits for the Read that called it
+		inside <- err
+		return p, nil
+	}))
+	c := connect(t, s)
+	for range 20 {
+		wantText(t, c, "waited")
+	}
+	send(t, c, text("read in a filter"))
+	c.Close()
+	if err := next(t, inside); !errors.Is(err, wssecure.ReasonPeer) {
+		t.Errorf("Read in a filter: %v", err)
+	}
+	if err := next(t, first); !errors.Is(err, wssecure.ReasonPeer) {
+		t.Errorf("the first Read: %v", err)
+	}
+}
+
 // Contexts end at random while messages and pings flow: each message comes once
 // and in order, and the session lives.
 func TestInterruptedReadsLoseNothing(t *testing.T) {

@@ -1,6 +1,7 @@
 package wssecure
 
 import (
+	"context"
 	"slices"
 
 	"github.com/wssecure/wssecure/store"
@@ -29,3 +30,10 @@ func WrapStore(g *Guard, wrap func(store.Store) store.Store) {
 
 // HolesOf counts the protections that g's options have removed.
 func HolesOf(g *Guard) int { return len(g.policy.holes) }
+
+// Turn is what Reads and Writes wait for.
+type Turn = turn
+
+// TakeTurn waits for it until ctx ends, and EndTurn gives it back.
+func TakeTurn(t *Turn, ctx context.Context) bool { return t.take(ctx, nil) }
+func EndTurn(t *Turn)                            { t.end() }
