@@ -120,7 +120,7 @@ func large(id, title, ref string, s Severity, of func() []byte) Attack {
 			shown += fmt.Sprintf(" … (%d bytes)", len(sent))
 		}
 		began := time.Now()
-		e := l.pour(sent)
+		e := l.pour(sent, worked)
 		if e.alive {
 			e = l.watch(grace, nil) // it may read on while it makes up its mind
 			e.alive = !e.over()

@@ -89,15 +89,16 @@ func (l *link) watch(d time.Duration, pong []byte) ending {
 	}
 }
 
-// worked is how soon a server without a bound has worked off a flood, and any has judged a frame.
+// worked is how soon a server without a bound has worked off a flood, on a machine with nothing else to do, and any has
+// judged a frame.
 const worked = 5 * time.Second
 
-// pour sends b and a ping behind it while it reads what comes back: the server may end the session, and stop reading,
+// pour sends b and a ping behind it while it reads for d what comes back: the server may end the session, and stop reading,
 // before all is sent.
-func (l *link) pour(b []byte) ending {
+func (l *link) pour(b []byte, d time.Duration) ending {
 	payload := []byte(canary())
 	go l.Send(append(b[:len(b):len(b)], probe.AppendFrame(nil, probe.Message(probe.Ping, payload))...))
-	return l.watch(worked, payload)
+	return l.watch(d, payload)
 }
 
 func sessionAttacks() []Attack {

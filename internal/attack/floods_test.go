@@ -1,0 +1,66 @@
+package attack_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/wssecure/wssecure/internal/attack"
+	"github.com/wssecure/wssecure/internal/probe"
+)
+
+// A server that takes its time for the first messages as for the last is slow: whether it has a bound nobody can say. One
+// that takes it behind a burst has one. Who answers no ping, not even behind a few messages, has shown no lack of one.
+func TestASlowServerHasShownNoBound(t *testing.T) {
+	t.Parallel()
+	const slow = 700 * time.Millisecond // for each tenth: more in all than a flood takes a server at rest
+	for _, row := range []struct {
+		name  string
+		pings []time.Duration // how long it takes for each
+		want  []attack.State
+	}{
+		{"slow", []time.Duration{slow, 9 * slow}, []attack.State{attack.Unclear}},
+		{"slow beyond measure", []time.Duration{2 * slow}, []attack.State{attack.Unclear}},
+		{"bounded", []time.Duration{0}, []attack.State{attack.Held, attack.Unclear}}, // the one at rest, the other on a machine that is not
+		{"silent", nil, []attack.State{attack.Held}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+				c, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", probe.Accept(r.Header.Get("Sec-WebSocket-Key")))
+				peer := probe.New(c)
+				for _, took := range row.pings {
+					ping, err := nextPing(peer)
+					if err != nil {
+						return
+					}
+					time.Sleep(took)
+					c.Write(probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Pong, Payload: ping}))
+				}
+				io.Copy(io.Discard, c)
+			})
+			target.Active = true
+			if v := try(t, prepared(t, target), "flood-messages"); !slices.Contains(row.want, v.State) {
+				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
+			}
+		})
+	}
+}
+
+// nextPing is the payload of the next ping that comes.
+func nextPing(c *probe.Conn) ([]byte, error) {
+	for {
+		f, err := c.SkimFrame(time.Now().Add(time.Minute))
+		if err != nil || f.Opcode == probe.Ping {
+			return f.Payload, err
+		}
+	}
+}
