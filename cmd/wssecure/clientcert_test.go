@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // files writes a client certificate and its key as PEM.
-func files(t *testing.T, c tls.Certificate, mode os.FileMode) (cert, key string) {
+func files(t testing.TB, c tls.Certificate, mode os.FileMode) (cert, key string) {
 	t.Helper()
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "client.pem"), filepath.Join(dir, "client.key")
@@ -90,16 +91,18 @@ func TestEndpointsThatAskForAClientCertificate(t *testing.T) {
 		} {
 			t.Run(name+", "+row.name, func(t *testing.T) {
 				t.Parallel()
-				o, d := scanJSON(t, "", append(row.flags, "--rate", "500", "--ca", ca.File, "--connect", addr, url)...)
-				got := d.Targets[0]
-				if !strings.Contains(got.Error, row.want) || (got.Error == "") != (row.want == "") || got.Admitted != (row.want == "") {
-					t.Errorf("exit %d, admitted %v, %q", o.code, got.Admitted, got.Error)
-				}
-				for _, f := range append(got.Findings, got.Others...) {
-					if row.want == "" && strings.HasPrefix(f.ID, "client-cert-") && f.State != "held" {
-						t.Errorf("%s: %s %s", f.ID, f.State, f.Detail)
+				testbed.Try(t, func(t *testbed.Trial) {
+					o, d := scanJSON(t, "", append(slices.Clone(row.flags), "--rate", "500", "--ca", ca.File, "--connect", addr, url)...)
+					got := d.Targets[0]
+					if !strings.Contains(got.Error, row.want) || (got.Error == "") != (row.want == "") || got.Admitted != (row.want == "") {
+						t.Errorf("exit %d, admitted %v, %q", o.code, got.Admitted, got.Error)
 					}
-				}
+					for _, f := range append(got.Findings, got.Others...) {
+						if row.want == "" && strings.HasPrefix(f.ID, "client-cert-") && f.State != "held" {
+							t.Errorf("%s: %s %s", f.ID, f.State, f.Detail)
+						}
+					}
+				})
 			})
 		}
 	}
@@ -109,18 +112,20 @@ func TestEndpointsThatAskForAClientCertificate(t *testing.T) {
 func TestAGuardWithClientCertificates(t *testing.T) {
 	t.Parallel()
 	ca := testbed.NewAuthority(t)
-	addr := guarded(t, ca, wssecure.RequireClientCert(ca.Pool()))
-	args := []string{"--rate", "500", "--ca", ca.File, "--connect", addr, "--origin", "https://" + testbed.Name, url}
-	_, d := scanJSON(t, "", args...)
-	if got := d.Targets[0]; got.Admitted || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "give one with --cert FILE and --key FILE") {
-		t.Errorf("without: admitted %v, %q, %s", got.Admitted, got.Notes, got.Error)
-	}
-	cert, key := files(t, ca.Issue(forClients), 0o644)
-	o, d := scanJSON(t, "", append(args, "--cert", cert, "--key", key)...)
-	if got := d.Targets[0]; o.code != 0 || got.Grade != "A+" {
-		t.Errorf("with: exit %d, %s because %s, %v", o.code, got.Grade, got.Because, got.Findings)
-	}
-	if !strings.Contains(o.err, "warning: --key: others may read "+key) {
-		t.Errorf("a key that others may read passes in silence: %s", o.err)
-	}
+	testbed.Try(t, func(t *testbed.Trial) {
+		addr := guarded(t, ca, wssecure.RequireClientCert(ca.Pool()))
+		args := []string{"--rate", "500", "--ca", ca.File, "--connect", addr, "--origin", "https://" + testbed.Name, url}
+		_, d := scanJSON(t, "", args...)
+		if got := d.Targets[0]; got.Admitted || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "give one with --cert FILE and --key FILE") {
+			t.Errorf("without: admitted %v, %q, %s", got.Admitted, got.Notes, got.Error)
+		}
+		cert, key := files(t, ca.Issue(forClients), 0o644)
+		o, d := scanJSON(t, "", append(args, "--cert", cert, "--key", key)...)
+		if got := d.Targets[0]; o.code != 0 || got.Grade != "A+" {
+			t.Errorf("with: exit %d, %s because %s, %v", o.code, got.Grade, got.Because, got.Findings)
+		}
+		if !strings.Contains(o.err, "warning: --key: others may read "+key) {
+			t.Errorf("a key that others may read passes in silence: %s", o.err)
+		}
+	})
 }

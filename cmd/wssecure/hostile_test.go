@@ -127,19 +127,21 @@ func TestTargetsThatCannotBeGraded(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			target := row.target(t)
-			o, d := scanJSON(t, "", "--timeout", "400ms", "--insecure-ca", target)
-			if got := d.Targets[0]; o.code != 2 || !strings.Contains(got.Error, row.want) || got.Grade != "" {
-				t.Errorf("exit %d, grade %q, error %q, want %q", o.code, got.Grade, got.Error, row.want)
-			}
-			if o.took > 30*time.Second {
-				t.Errorf("took %v", o.took)
-			}
-			harmless(t, o)
-			if o := run(t, "", "scan", "--timeout", "400ms", "--insecure-ca", "--quiet", target); o.code != 2 || o.err != "" {
-				t.Errorf("text: exit %d, %s", o.code, o.err)
-			} else {
+			testbed.Try(t, func(t *testbed.Trial) {
+				o, d := scanJSON(t, "", "--timeout", "3s", "--insecure-ca", target)
+				if got := d.Targets[0]; o.code != 2 || !strings.Contains(got.Error, row.want) || got.Grade != "" {
+					t.Errorf("exit %d, grade %q, error %q, want %q", o.code, got.Grade, got.Error, row.want)
+				}
+				if o.took > 2*time.Minute {
+					t.Errorf("took %v", o.took)
+				}
 				harmless(t, o)
-			}
+				if o := run(t, "", "scan", "--timeout", "3s", "--insecure-ca", "--quiet", target); o.code != 2 || o.err != "" {
+					t.Errorf("text: exit %d, %s", o.code, o.err)
+				} else {
+					harmless(t, o)
+				}
+			})
 		})
 	}
 }
@@ -189,18 +191,20 @@ func TestCertificateFindings(t *testing.T) {
 				Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }),
 				TLSConfig: &tls.Config{Certificates: []tls.Certificate{row.cert}},
 			})
-			o, d := scanJSON(t, "canary-token-canary", "--rate", "1000", "--ca", ca.File, "--connect", addr, url)
-			var got []string
-			for _, f := range d.Targets[0].Findings {
-				if strings.HasPrefix(f.ID, "cert-") {
-					got = append(got, f.ID)
+			testbed.Try(t, func(t *testbed.Trial) {
+				o, d := scanJSON(t, "canary-token-canary", "--rate", "1000", "--ca", ca.File, "--connect", addr, url)
+				var got []string
+				for _, f := range d.Targets[0].Findings {
+					if strings.HasPrefix(f.ID, "cert-") {
+						got = append(got, f.ID)
+					}
 				}
-			}
-			slices.Sort(got)
-			if !slices.Equal(got, row.want) {
-				t.Errorf("found %v, want %v; %s", got, row.want, d.Targets[0].Error)
-			}
-			harmless(t, o)
+				slices.Sort(got)
+				if !slices.Equal(got, row.want) {
+					t.Errorf("found %v, want %v; %s", got, row.want, d.Targets[0].Error)
+				}
+				harmless(t, o)
+			})
 		})
 	}
 }

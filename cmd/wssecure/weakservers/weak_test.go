@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/wssecure/wssecure/cmd/wssecure/internal/testbed"
@@ -150,8 +149,6 @@ var servers = []server{
 func TestEveryWeakServerIsSeenThrough(t *testing.T) {
 	ca := testbed.NewAuthority(t)
 	found := newTable()
-	var mu sync.Mutex
-	var again []server
 	t.Run("server", func(t *testing.T) {
 		for _, s := range servers {
 			if s.needs != nil && len(s.needs.missing) > 0 {
@@ -160,23 +157,10 @@ func TestEveryWeakServerIsSeenThrough(t *testing.T) {
 			}
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				if faults := s.faults(t, ca, found); len(faults) > 0 {
-					t.Attr("again", strings.Join(strings.Fields(strings.Join(faults, "; ")), " "))
-					mu.Lock()
-					defer mu.Unlock()
-					again = append(again, s)
-				}
+				testbed.Try(t, func(t *testbed.Trial) { s.scan(t, ca, found) })
 			})
 		}
 	})
-	// On a busy machine a server without limits takes its time, as if it had some. What is no matter of pace is there again.
-	for _, s := range again {
-		t.Run("alone/"+s.name, func(t *testing.T) {
-			for _, fault := range s.faults(t, ca, found) {
-				t.Error(fault)
-			}
-		})
-	}
 	found.print(t)
 	t.Run("manual", wantManual) // after the servers, so that one run with WSS_UPDATE=1 is enough
 }
@@ -184,28 +168,25 @@ func TestEveryWeakServerIsSeenThrough(t *testing.T) {
 // bounds leave room for what opens hundreds of connections.
 var bounds = []string{"--active", "--rate", "1000", "--conns", "310", "--count", "6000"}
 
-// faults scans a server, and tells where the report is not as it should be.
-func (s server) faults(t *testing.T, ca *testbed.Authority, found *table) (faults []string) {
-	target := s.serve(t, ca)
+// scan compares what is found in a server with what should be.
+func (s server) scan(t *testbed.Trial, ca *testbed.Authority, found *table) {
+	target := s.serve(t.T, ca)
 	report := testbed.Scan(t, scanner, target.token, append(bounds[:len(bounds):len(bounds)], target.args...)...)
 	found.note(s.name, report)
 	if s.owed == nil && (report.Grade != "A+" || len(report.Findings) > 0) {
-		faults = append(faults, fmt.Sprintf("a sound server has grade %s and %v", report.Grade, report.Findings))
+		t.Errorf("a sound server has grade %s and %v", report.Grade, report.Findings)
 	}
 	for _, id := range s.owes() {
 		if !report.Has(id) {
-			faults = append(faults, id+" is not found")
+			t.Errorf("%s is not found", id)
 		}
 	}
 	file := golden(s.name, target.version)
 	if _, err := os.Stat(file); err != nil && target.version != "" && os.Getenv("WSS_UPDATE") == "" {
 		t.Attr("left-out", fmt.Sprintf("there is no %s to compare with: only what every version owes is known", file))
-		return faults
+		return
 	}
-	if d := report.Difference(t, file); d != "" {
-		faults = append(faults, d)
-	}
-	return faults
+	report.Expect(t, file)
 }
 
 func (s server) owes() []string {
