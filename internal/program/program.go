@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -67,8 +68,8 @@ func Need(tests, variable string, missing []string) {
 	flag.Set("test.testlogfile", "")
 }
 
-// patience bounds every wait for a program.
-const patience = 20 * time.Second
+// patience bounds every wait for a program, on a machine however busy.
+const patience = 2 * time.Minute
 
 // A Script is a running program that writes lines of JSON, and ends when its standard input does, so that no test can leave
 // it behind.
@@ -122,17 +123,22 @@ func StartScript(tb testing.TB, dir, interpreter, name string, arguments ...stri
 // Line reads its next line.
 func (s *Script) Line(into any) {
 	s.tb.Helper()
-	overdue := time.AfterFunc(time.Minute, func() { s.cmd.Process.Kill() })
+	overdue := time.AfterFunc(patience, func() { s.cmd.Process.Kill() })
 	defer overdue.Stop()
 	if err := s.lines.Decode(into); err != nil {
 		s.tb.Fatalf("%s has fallen silent: %v", s.name, err)
 	}
 }
 
-// FreeAddr is an address of loopback that nobody listens at.
+// FreeAddr is an address of loopback that nobody listens at, for a program that cannot choose its port. It has an IP address
+// of its own, where the system has such: whatever listens or connects meanwhile takes its ports from 127.0.0.1.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	own := fmt.Sprintf("127.%d.%d.%d:0", 128+rand.N(64), rand.N(256), 1+rand.N(254))
+	l, err := net.Listen("tcp", own)
+	if err != nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
