@@ -2,7 +2,6 @@ package attack
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/probe"
@@ -17,19 +16,23 @@ const sideBySide = 8
 
 // company is whether attacks may run side by side: looked for once, when the first one begins.
 type company struct {
-	look sync.Once
-	bad  bool
-	turn sync.Mutex
+	turn   chan struct{} // holds one while one looks, or is alone
+	looked bool
+	bad    bool
 }
 
 // apart waits until nothing is tried that would get in the way, and returns what ends the wait of others.
 func (t *Target) apart(ctx context.Context) (done func()) {
-	t.company.look.Do(func() { t.company.bad = t.crowded(ctx) })
-	if !t.company.bad {
+	c := t.company
+	c.turn <- struct{}{}
+	if !c.looked {
+		c.looked, c.bad = true, t.crowded(ctx)
+	}
+	if !c.bad {
+		<-c.turn
 		return func() {}
 	}
-	t.company.turn.Lock()
-	return t.company.turn.Unlock
+	return func() { <-c.turn }
 }
 
 // crowded reports whether sessions that are opened as attacks open them are refused, or end one another.

@@ -2,7 +2,6 @@ package attack
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,16 +12,16 @@ import (
 // controls are honest handshakes between attacks. One that begins when several attacks have ended is for all of them.
 type controls struct {
 	begun atomic.Int64
-	mu    sync.Mutex
+	turn  chan struct{} // holds one while one is under way
 	last  answer
 }
 
 // after returns the answer to a control that has begun after the call.
 func (c *controls) after(ask func() answer) answer {
-	turn := c.begun.Load()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.begun.Load() == turn {
+	begun := c.begun.Load()
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	if c.begun.Load() == begun {
 		c.begun.Add(1)
 		c.last = ask()
 	}

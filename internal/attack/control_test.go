@@ -10,15 +10,13 @@ import (
 
 // A weak server that has had enough of this address refuses all that comes: no verdict says that it checks anything.
 func TestABanIsNoCheck(t *testing.T) {
-	t.Parallel()
 	for name, refuse := range map[string]http.HandlerFunc{
 		"403":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) },
 		"502":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) },
 		"closed":     func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"taken back": upgrading(closing(1008, "enough")),
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(name, inFakeTime(func(t *testing.T) {
 			var asked atomic.Int32
 			target := prepared(t, served(t, func(w http.ResponseWriter, r *http.Request) {
 				if asked.Add(1) > 10 {
@@ -41,6 +39,6 @@ func TestABanIsNoCheck(t *testing.T) {
 			if len(held) > 0 || unclear < 10 {
 				t.Errorf("%d unclear, held: %q", unclear, held)
 			}
-		})
+		}))
 	}
 }

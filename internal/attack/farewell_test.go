@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/wssecure/wssecure/internal/attack"
 	"github.com/wssecure/wssecure/internal/probe"
@@ -37,7 +38,6 @@ func closing(code int, reason string) func(c net.Conn) {
 
 // A 101 with a close frame behind it is how some servers say no. One that ends well, or after a message, is none.
 func TestA101ThatIsTakenBackIsARefusal(t *testing.T) {
-	t.Parallel()
 	for _, row := range []struct {
 		name string
 		end  func(c net.Conn)
@@ -59,25 +59,26 @@ func TestA101ThatIsTakenBackIsARefusal(t *testing.T) {
 		}, attack.Broken},
 		{"open", func(c net.Conn) { bufio.NewReader(c).ReadByte() }, attack.Broken},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(row.name, inFakeTime(func(t *testing.T) {
 			v := try(t, prepared(t, served(t, upgrading(row.end))), "origin-foreign")
 			if v.State != row.want || strings.ContainsRune(v.Got, 0x1b) {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
 			}
-		})
+		}))
 	}
 }
 
 // Where even the honest one is taken back, nobody was admitted.
 func TestAnHonest101ThatIsTakenBack(t *testing.T) {
-	target := served(t, upgrading(closing(3000, "another token")))
-	target.Origin = "https://other.example.com"
-	prepared(t, target)
-	if ok, got := target.Admitted(); ok || !strings.Contains(got, "closed with 3000 another token") {
-		t.Errorf("admitted %v: %s", ok, got)
-	}
-	if v := try(t, target, "origin-null"); v.State != attack.Unclear {
-		t.Errorf("%+v", v)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		target := served(t, upgrading(closing(3000, "another token")))
+		target.Origin = "https://other.example.com"
+		prepared(t, target)
+		if ok, got := target.Admitted(); ok || !strings.Contains(got, "closed with 3000 another token") {
+			t.Errorf("admitted %v: %s", ok, got)
+		}
+		if v := try(t, target, "origin-null"); v.State != attack.Unclear {
+			t.Errorf("%+v", v)
+		}
+	})
 }

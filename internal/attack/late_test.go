@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/attack"
@@ -40,7 +41,6 @@ func lasting(t *testing.T, judge func(r *http.Request) (after time.Duration, cod
 // A server that ends sessions whose token does not come has no hole that could be seen; one that lets them be, or ends them
 // as any other, has.
 func TestATokenMayComeLate(t *testing.T) {
-	t.Parallel()
 	for _, row := range []struct {
 		name              string
 		code              int // of sessions that end; 0: without a close frame
@@ -58,8 +58,7 @@ func TestATokenMayComeLate(t *testing.T) {
 		{"the server goes", 1001, 500 * time.Millisecond, never, attack.Broken, ""},
 		{"cut", 0, 500 * time.Millisecond, never, attack.Broken, ""},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(row.name, inFakeTime(func(t *testing.T) {
 			target := lasting(t, func(r *http.Request) (time.Duration, int) {
 				if r.Header.Get("Authorization") == "Bearer good" {
 					return row.honest, row.code
@@ -71,13 +70,12 @@ func TestATokenMayComeLate(t *testing.T) {
 			if v.State != row.want || !strings.Contains(v.Detail, row.detail) {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
 			}
-		})
+		}))
 	}
 }
 
 // A token that is looked at behind the 101 is looked at; one that is taken then is taken.
 func TestATokenMayBeJudgedLate(t *testing.T) {
-	t.Parallel()
 	const header, claims = "eyJhbGciOiJFUzI1NiJ9", "eyJzdWIiOiJhbGljZSJ9"
 	good := header + "." + claims + ".c2lnbmF0dXJlIG9mIGEgZ29vZCB0b2tlbg"
 	for _, row := range []struct {
@@ -95,8 +93,7 @@ func TestATokenMayBeJudgedLate(t *testing.T) {
 			"token-missing": attack.Unclear, "token-garbage": attack.Broken, "token-signature": attack.Broken, "token-none": attack.Broken,
 		}},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(row.name, inFakeTime(func(t *testing.T) {
 			target := lasting(t, func(r *http.Request) (time.Duration, int) {
 				token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 				if token == good || row.takes(token) {
@@ -111,16 +108,14 @@ func TestATokenMayBeJudgedLate(t *testing.T) {
 					t.Errorf("%s: %s, want %s: %+v", id, v.State, want, v)
 				}
 			}
-		})
+		}))
 	}
 }
 
 // So may a revocation: a new session has as long to end as an old one.
 func TestARevocationMayBeHeardLate(t *testing.T) {
-	t.Parallel()
 	for after, want := range map[time.Duration]attack.State{time.Second: attack.Unclear, never: attack.Broken} {
-		t.Run(want.String(), func(t *testing.T) {
-			t.Parallel()
+		t.Run(want.String(), inFakeTime(func(t *testing.T) {
 			var revoked atomic.Bool
 			target := lasting(t, func(r *http.Request) (time.Duration, int) {
 				if revoked.Load() && r.Header.Get("Authorization") == "Bearer good" {
@@ -136,46 +131,49 @@ func TestARevocationMayBeHeardLate(t *testing.T) {
 			if v := try(t, prepared(t, target), "revoke-handshake"); v.State != want {
 				t.Errorf("%s, want %s: %+v", v.State, want, v)
 			}
-		})
+		}))
 	}
 }
 
 // Nobody who only looks waits long for a server that takes whatever comes.
 func TestALookAtLatenessHasAnEnd(t *testing.T) {
-	t.Parallel()
-	wantWithin(t, "all of it", 9*time.Second, func() {
+	synctest.Test(t, func(t *testing.T) {
 		target := lasting(t, func(*http.Request) (time.Duration, int) { return never, 0 })
 		target.Token = func() string { return "good" }
 		prepared(t, target)
+		began := time.Now()
 		broken := 0
-		attack.Run(t.Context(), target, attack.All(), func(r attack.Result) {
-			if r.Attack.Group == "token" && r.Verdict.State == attack.Broken {
+		for _, a := range attack.All() {
+			if a.Group == "token" && a.Try(t.Context(), target).State == attack.Broken {
 				broken++
 			}
-		})
-		if broken < 5 {
-			t.Errorf("%d attacks work", broken)
+		}
+		if took := time.Since(began); took > 9*time.Second || broken < 5 {
+			t.Errorf("%d attacks work, after %v", broken, took)
 		}
 	})
 }
 
 // How long a good message takes, and how seldom a good server pings, only its owner knows.
 func TestSlowPeersAskForPatience(t *testing.T) {
-	t.Parallel()
-	target := lasting(t, func(*http.Request) (time.Duration, int) { return never, 0 })
-	target.Active = true
-	prepared(t, target)
-	wantWithin(t, "saying nothing", 2*time.Second, func() {
+	synctest.Test(t, func(t *testing.T) {
+		target := lasting(t, func(*http.Request) (time.Duration, int) { return never, 0 })
+		target.Active = true
+		prepared(t, target)
+		impatient := time.Now()
 		for _, id := range []string{"slow-message", "silent-peer"} {
 			if v := try(t, target, id); v.State != attack.Left || !strings.Contains(v.Detail, "Patience") {
 				t.Errorf("%s: %+v", id, v)
 			}
 		}
-	})
-	target.Patience = 300 * time.Millisecond
-	for _, id := range []string{"slow-message", "silent-peer"} {
-		if v := try(t, target, id); v.State != attack.Broken {
-			t.Errorf("%s, with patience: %+v", id, v)
+		if took := time.Since(impatient); took > 2*time.Second {
+			t.Errorf("nothing could be said, after %v", took)
 		}
-	}
+		target.Patience = 300 * time.Millisecond
+		for _, id := range []string{"slow-message", "silent-peer"} {
+			if v := try(t, target, id); v.State != attack.Broken {
+				t.Errorf("%s, with patience: %+v", id, v)
+			}
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/wssecure/wssecure/internal/attack"
 	"github.com/wssecure/wssecure/internal/probe"
@@ -14,34 +15,33 @@ import (
 
 // Whoever was put off before a hostile page came has lost nothing to it.
 func TestABudgetThatIsGoneIsNotStolen(t *testing.T) {
-	t.Parallel()
-	target := served(t, func(w http.ResponseWriter, r *http.Request) {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		switch {
-		case r.Header.Get("Origin") != "https://app.example.com":
-			w.WriteHeader(403)
-		case strings.HasPrefix(host, "127.0.77."):
-			w.Header().Set("Retry-After", "60")
-			w.WriteHeader(429)
-		default:
-			admit(w, r)
+	synctest.Test(t, func(t *testing.T) {
+		target := served(t, func(w http.ResponseWriter, r *http.Request) {
+			host, _, _ := net.SplitHostPort(r.RemoteAddr)
+			switch {
+			case r.Header.Get("Origin") != "https://app.example.com":
+				w.WriteHeader(403)
+			case strings.HasPrefix(host, "127.0.77."):
+				w.Header().Set("Retry-After", "60")
+				w.WriteHeader(429)
+			default:
+				admit(w, r)
+			}
+		})
+		target.Active = true
+		if v := try(t, prepared(t, target), "limit-stolen"); v.State != attack.Unclear || !strings.Contains(v.Detail, "too much already") {
+			t.Errorf("%s: %+v", v.State, v)
 		}
 	})
-	target.Active = true
-	if v := try(t, prepared(t, target), "limit-stolen"); v.State != attack.Unclear || !strings.Contains(v.Detail, "too much already") {
-		t.Errorf("%s: %+v", v.State, v)
-	}
 }
 
 // What uses up a limit finds one where it is put off behind it, and does not doubt that; a server that is gone is gone.
 func TestWhatSpendsIsPutOff(t *testing.T) {
-	t.Parallel()
 	for name, row := range map[string]struct {
 		status int
 		want   attack.State
 	}{"429": {429, attack.Held}, "500": {500, attack.Broken}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(name, inFakeTime(func(t *testing.T) {
 			handshakes := make(chan struct{}, 50)
 			target := served(t, func(w http.ResponseWriter, r *http.Request) {
 				select {
@@ -56,16 +56,14 @@ func TestWhatSpendsIsPutOff(t *testing.T) {
 			if v.State != row.want {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
 			}
-		})
+		}))
 	}
 }
 
 // A limit that lets one through now and then, in whatever beat, has not been got around.
 func TestABeatIsNoOtherAddress(t *testing.T) {
-	t.Parallel()
 	for beat := int32(2); beat < 6; beat++ {
-		t.Run(fmt.Sprint(beat), func(t *testing.T) {
-			t.Parallel()
+		t.Run(fmt.Sprint(beat), inFakeTime(func(t *testing.T) {
 			var asked atomic.Int32
 			target := served(t, func(w http.ResponseWriter, r *http.Request) {
 				host, _, _ := net.SplitHostPort(r.RemoteAddr)
@@ -79,7 +77,7 @@ func TestABeatIsNoOtherAddress(t *testing.T) {
 			if v := try(t, prepared(t, target), "forwarded-address"); v.State != attack.Held {
 				t.Errorf("%s: %+v", v.State, v)
 			}
-		})
+		}))
 	}
 }
 
@@ -89,8 +87,7 @@ func TestAnEndedSessionTakesNoPlace(t *testing.T) {
 		places int
 		want   attack.State
 	}{"200 places": {200, attack.Unclear}, "no end": {1000, attack.Broken}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(name, inFakeTime(func(t *testing.T) {
 			places := make(chan net.Conn, row.places)
 			target := served(t, func(w http.ResponseWriter, r *http.Request) {
 				c, _, err := w.(http.Hijacker).Hijack()
@@ -116,6 +113,6 @@ func TestAnEndedSessionTakesNoPlace(t *testing.T) {
 			if v := try(t, prepared(t, target), "limit-sessions"); v.State != row.want {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
 			}
-		})
+		}))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -48,10 +49,8 @@ func oneSession(t *testing.T, code websocket.StatusCode) *attack.Target {
 
 // What one attack opens must not end what another looks at: the end would pass for a refusal.
 func TestAServerOfOneSessionIsSeenAsItIs(t *testing.T) {
-	t.Parallel()
 	for name, code := range map[string]websocket.StatusCode{"4001": 4001, "1008": websocket.StatusPolicyViolation, "cut": 0} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(name, inFakeTime(func(t *testing.T) {
 			target := oneSession(t, code)
 			target.Active, target.Timeout = true, time.Second
 			prepared(t, target)
@@ -67,19 +66,20 @@ func TestAServerOfOneSessionIsSeenAsItIs(t *testing.T) {
 					t.Errorf("%s: %s %+v", r.Attack.ID, r.Verdict.State, r.Verdict)
 				}
 			})
-		})
+		}))
 	}
 }
 
 // An end that honest sessions have too is no answer to anything.
 func TestASessionThatEndsAnywayHoldsNothing(t *testing.T) {
-	t.Parallel()
-	target := lasting(t, func(*http.Request) (time.Duration, int) { return 300 * time.Millisecond, 1000 })
-	target.Active = true
-	prepared(t, target)
-	for _, id := range []string{"frame-unmasked", "frame-rsv2", "flood-ping", "message-size"} {
-		if v := try(t, target, id); v.State != attack.Unclear {
-			t.Errorf("%s: %s %+v", id, v.State, v)
+	synctest.Test(t, func(t *testing.T) {
+		target := lasting(t, func(*http.Request) (time.Duration, int) { return 300 * time.Millisecond, 1000 })
+		target.Active = true
+		prepared(t, target)
+		for _, id := range []string{"frame-unmasked", "frame-rsv2", "flood-ping", "message-size"} {
+			if v := try(t, target, id); v.State != attack.Unclear {
+				t.Errorf("%s: %s %+v", id, v.State, v)
+			}
 		}
-	}
+	})
 }

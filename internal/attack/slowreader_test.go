@@ -41,7 +41,7 @@ func TestSlowReadersOfLittle(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+			target := overTCP(t, func(w http.ResponseWriter, r *http.Request) {
 				nc, rw, err := w.(http.Hijacker).Hijack()
 				if err != nil {
 					return

@@ -25,6 +25,7 @@ type Target struct {
 	URL       string      // ws://host[:port]/path or wss://; http and https stand for them
 	Addr      string      // host:port to connect to; empty means the URL's
 	LocalAddr string      // IP address to connect from; empty means any
+	Dial      Dialer      // in place of TCP and TLS; nil means these
 	TLS       *tls.Config // for wss; nil verifies by the system's roots
 	Host      string      // the Host line; empty means the URL's
 
@@ -62,6 +63,9 @@ type Target struct {
 	mu      sync.Mutex
 	secrets map[string]bool // tokens that were sent: never printed
 }
+
+// A Dialer connects to a target from an IP address; empty means any.
+type Dialer func(ctx context.Context, local string) (net.Conn, error)
 
 // A Place is where a token goes. The zero value is the Authorization header.
 type Place struct {
@@ -139,7 +143,8 @@ func (t *Target) Prepare(ctx context.Context) error {
 	t.fallen.Store(nil)
 	t.shut.Store(nil)
 	t.pace.start(t.Pace)
-	t.company = new(company)
+	t.company = &company{turn: make(chan struct{}, 1)}
+	t.controls.turn = make(chan struct{}, 1)
 	t.honest = t.ask(ctx, t.Honest())
 	return t.honest.err
 }
@@ -256,7 +261,7 @@ func (t *Target) dialBy(ctx context.Context, local string, config *tls.Config) (
 	if err := t.pace.enter(ctx); err != nil {
 		return nil, err
 	}
-	c, err := probe.DialTimeout(ctx, t.endpoint.addr, config, local, t.step())
+	c, err := t.connect(ctx, local, config)
 	if err != nil {
 		t.pace.leave()
 		return nil, err
@@ -272,6 +277,19 @@ func (t *Target) dialBy(ctx context.Context, local string, config *tls.Config) (
 		})
 	}
 	return l, nil
+}
+
+func (t *Target) connect(ctx context.Context, local string, config *tls.Config) (*probe.Conn, error) {
+	if t.Dial == nil {
+		return probe.DialTimeout(ctx, t.endpoint.addr, config, local, t.step())
+	}
+	nc, err := t.Dial(ctx, local)
+	if err != nil {
+		return nil, err
+	}
+	c := probe.New(nc)
+	c.Timeout = t.step()
+	return c, nil
 }
 
 // cut closes the TCP connection itself: crypto/tls may wait for a peer that does not read.

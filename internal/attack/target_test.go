@@ -10,19 +10,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wssecure/wssecure/internal/attack"
 	"github.com/wssecure/wssecure/internal/probe"
 )
 
-// served is a target whose handler answers as a test wants; admit writes the 101 of an honest server.
-func served(t *testing.T, handler http.HandlerFunc) *attack.Target {
+// overTCP is served with a network: for attacks that listen themselves, and for what kernels keep.
+func overTCP(t *testing.T, handler http.HandlerFunc) *attack.Target {
 	s := httptest.NewServer(handler)
 	t.Cleanup(s.Close)
 	return &attack.Target{URL: s.URL + "/ws", Origin: "https://app.example.com"}
 }
 
+// admit writes the 101 of an honest server.
 func admit(w http.ResponseWriter, r *http.Request) {
 	c, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
@@ -121,58 +123,60 @@ func TestVerdicts(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}, attack.Held},
 	} {
-		t.Run(row.name, func(t *testing.T) {
+		t.Run(row.name, inFakeTime(func(t *testing.T) {
 			if v := try(t, prepared(t, served(t, row.handler)), "origin-foreign"); v.State != row.want {
 				t.Errorf("%s, want %s: %+v", v.State, row.want, v)
 			}
-		})
+		}))
 	}
 }
 
 // A server that puts off one handshake is asked once more: it may have refused for that alone.
 func TestABusyServerIsAskedAgain(t *testing.T) {
-	t.Parallel()
-	var asked atomic.Int32
-	target := prepared(t, served(t, func(w http.ResponseWriter, r *http.Request) {
-		if asked.Add(1) == 2 {
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(429)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		target := prepared(t, served(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked.Add(1) == 2 {
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(429)
+				return
+			}
+			admit(w, r)
+		}))
+		if v := try(t, target, "origin-foreign"); v.State != attack.Broken {
+			t.Errorf("%+v", v)
 		}
-		admit(w, r)
-	}))
-	if v := try(t, target, "origin-foreign"); v.State != attack.Broken {
-		t.Errorf("%+v", v)
-	}
+	})
 }
 
 // Whatever the server says, a verdict is one short line and holds no credential.
 func TestVerdictsShowNoTokenAndNoControls(t *testing.T) {
-	t.Parallel()
-	const secret = "the-good-token-of-somebody"
-	target := served(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Origin") == "https://app.example.com" && r.Header.Get("Sec-WebSocket-Version") == "13" {
-			admit(w, r)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		const secret = "the-good-token-of-somebody"
+		target := served(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Origin") == "https://app.example.com" && r.Header.Get("Sec-WebSocket-Version") == "13" {
+				admit(w, r)
+				return
+			}
+			w.WriteHeader(403)
+			fmt.Fprintf(w, "%s \x1b[2J\r\nforged \u202e %s", r.Header, strings.Repeat("x", 5000))
+		})
+		target.Token = func() string { return secret }
+		prepared(t, target)
+		for _, a := range attack.All() {
+			if a.Active {
+				continue
+			}
+			v := a.Try(t.Context(), target)
+			all := v.Sent + v.Got + v.Detail
+			if strings.Contains(all, secret) {
+				t.Errorf("%s shows the token: %+v", a.ID, v)
+			}
+			if len(all) > 1500 || strings.ContainsAny(all, "\x1b\u202e\r\n") {
+				t.Errorf("%s shows what the server sent: %q", a.ID, all)
+			}
 		}
-		w.WriteHeader(403)
-		fmt.Fprintf(w, "%s \x1b[2J\r\nforged \u202e %s", r.Header, strings.Repeat("x", 5000))
 	})
-	target.Token = func() string { return secret }
-	prepared(t, target)
-	for _, a := range attack.All() {
-		if a.Active {
-			continue
-		}
-		v := a.Try(t.Context(), target)
-		all := v.Sent + v.Got + v.Detail
-		if strings.Contains(all, secret) {
-			t.Errorf("%s shows the token: %+v", a.ID, v)
-		}
-		if len(all) > 1500 || strings.ContainsAny(all, "\x1b\u202e\r\n") {
-			t.Errorf("%s shows what the server sent: %q", a.ID, all)
-		}
-	}
 }
 
 // Whatever Origin and token are good, no attack trips over them.
@@ -180,7 +184,7 @@ func TestOddOriginsAndTokens(t *testing.T) {
 	t.Parallel()
 	for _, origin := range []string{"null", "chrome-extension://abc", "https://[::1]:8443", "http://localhost:3000", "capacitor://localhost", "https://a", "%zz"} {
 		for _, token := range []string{"", "..", "a.b.c", "e30.e30.", "bnVsbA.W10.x", "opaque"} {
-			target := served(t, func(w http.ResponseWriter, r *http.Request) {
+			target := overTCP(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Origin") == origin && r.Header.Get("Sec-WebSocket-Version") == "13" {
 					admit(w, r)
 					return
@@ -205,124 +209,130 @@ func TestOddOriginsAndTokens(t *testing.T) {
 }
 
 func TestWhatIsMissingIsLeftAndNamed(t *testing.T) {
-	target := prepared(t, served(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) }))
-	for id, want := range map[string]string{
-		"flood-ping":     "active attacks were not allowed",
-		"token-missing":  "no token was given",
-		"token-none":     "no token was given",
-		"log-secrets":    "it needs a function that reads the server's log",
-		"key-replay":     "the honest handshake is not admitted: HTTP/1.1 403 Forbidden",
-		"ticket-replay":  "active attacks were not allowed",
-		"origin-foreign": "",
-	} {
-		v := try(t, target, id)
-		if (want == "") == (v.State == attack.Left) || want != "" && !strings.HasPrefix(v.Detail, want) {
-			t.Errorf("%s: %+v, want %q", id, v, want)
+	synctest.Test(t, func(t *testing.T) {
+		target := prepared(t, served(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) }))
+		for id, want := range map[string]string{
+			"flood-ping":     "active attacks were not allowed",
+			"token-missing":  "no token was given",
+			"token-none":     "no token was given",
+			"log-secrets":    "it needs a function that reads the server's log",
+			"key-replay":     "the honest handshake is not admitted: HTTP/1.1 403 Forbidden",
+			"ticket-replay":  "active attacks were not allowed",
+			"origin-foreign": "",
+		} {
+			v := try(t, target, id)
+			if (want == "") == (v.State == attack.Left) || want != "" && !strings.HasPrefix(v.Detail, want) {
+				t.Errorf("%s: %+v, want %q", id, v, want)
+			}
 		}
-	}
-	target.Token, target.Active = func() string { return "opaque" }, true
-	for id, want := range map[string]string{
-		"token-none":       "the token is no JWT",
-		"token-expired":    "it needs a function that signs",
-		"token-confusion":  "it needs a public key",
-		"ticket-replay":    "it needs a function that issues tickets",
-		"revoke-handshake": "it needs a function that revokes",
-	} {
-		if v := try(t, target, id); v.State != attack.Left || !strings.HasPrefix(v.Detail, want) {
-			t.Errorf("%s: %+v, want %q", id, v, want)
+		target.Token, target.Active = func() string { return "opaque" }, true
+		for id, want := range map[string]string{
+			"token-none":       "the token is no JWT",
+			"token-expired":    "it needs a function that signs",
+			"token-confusion":  "it needs a public key",
+			"ticket-replay":    "it needs a function that issues tickets",
+			"revoke-handshake": "it needs a function that revokes",
+		} {
+			if v := try(t, target, id); v.State != attack.Left || !strings.HasPrefix(v.Detail, want) {
+				t.Errorf("%s: %+v, want %q", id, v, want)
+			}
 		}
-	}
+	})
 }
 
 // A server that an attack has stopped is broken, even when it refused that attack.
 func TestAServerThatDoesNotSurvive(t *testing.T) {
-	t.Parallel()
-	var dead atomic.Bool
-	target := served(t, func(w http.ResponseWriter, r *http.Request) {
-		if dead.Load() {
-			panic(http.ErrAbortHandler)
+	synctest.Test(t, func(t *testing.T) {
+		var dead atomic.Bool
+		target := served(t, func(w http.ResponseWriter, r *http.Request) {
+			if dead.Load() {
+				panic(http.ErrAbortHandler)
+			}
+			if len(r.Header) > 1000 {
+				dead.Store(true)
+				w.WriteHeader(431)
+				return
+			}
+			admit(w, r)
+		})
+		target.Active = true
+		v := try(t, prepared(t, target), "header-flood")
+		if v.State != attack.Broken || !strings.Contains(v.Detail, "did not survive") {
+			t.Errorf("%+v", v)
 		}
-		if len(r.Header) > 1000 {
-			dead.Store(true)
-			w.WriteHeader(431)
-			return
-		}
-		admit(w, r)
 	})
-	target.Active = true
-	v := try(t, prepared(t, target), "header-flood")
-	if v.State != attack.Broken || !strings.Contains(v.Detail, "did not survive") {
-		t.Errorf("%+v", v)
-	}
 }
 
 // A server that has had enough of us is no worse for that.
 func TestAServerThatPutsUsOff(t *testing.T) {
-	t.Parallel()
-	var enough atomic.Bool
-	target := served(t, func(w http.ResponseWriter, r *http.Request) {
-		if enough.Load() {
-			w.Header().Set("Retry-After", "60")
-			w.WriteHeader(429)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		var enough atomic.Bool
+		target := served(t, func(w http.ResponseWriter, r *http.Request) {
+			if enough.Load() {
+				w.Header().Set("Retry-After", "60")
+				w.WriteHeader(429)
+				return
+			}
+			enough.Store(len(r.Header) > 1000)
+			admit(w, r)
+		})
+		target.Active = true
+		if v := try(t, prepared(t, target), "header-flood"); v.State != attack.Unclear || !strings.Contains(v.Detail, "put off") {
+			t.Errorf("%+v", v)
 		}
-		enough.Store(len(r.Header) > 1000)
-		admit(w, r)
 	})
-	target.Active = true
-	if v := try(t, prepared(t, target), "header-flood"); v.State != attack.Unclear || !strings.Contains(v.Detail, "put off") {
-		t.Errorf("%+v", v)
-	}
 }
 
 func TestPace(t *testing.T) {
-	var mu sync.Mutex
-	open, most, begun := 0, 0, 0
-	target := served(t, func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		begun++
-		open++
-		most = max(most, open)
-		mu.Unlock()
-		<-time.After(5 * time.Millisecond)
-		mu.Lock()
-		open--
-		mu.Unlock()
-		w.WriteHeader(403)
-	})
-	target.Active = true
-	target.Pace = attack.Pace{Conns: 2, PerSecond: 1000, Total: 30}
-	prepared(t, target)
-	var left []string
-	attack.Run(t.Context(), target, attack.All(), func(r attack.Result) {
-		if r.Verdict.State == attack.Left {
-			left = append(left, r.Attack.ID)
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		open, most, begun := 0, 0, 0
+		target := served(t, func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			begun++
+			open++
+			most = max(most, open)
+			mu.Unlock()
+			<-time.After(5 * time.Millisecond)
+			mu.Lock()
+			open--
+			mu.Unlock()
+			w.WriteHeader(403)
+		})
+		target.Active = true
+		target.Pace = attack.Pace{Conns: 2, PerSecond: 1000, Total: 30}
+		prepared(t, target)
+		var left []string
+		attack.Run(t.Context(), target, attack.All(), func(r attack.Result) {
+			if r.Verdict.State == attack.Left {
+				left = append(left, r.Attack.ID)
+			}
+		})
+		if most > 2 || begun != 30 {
+			t.Errorf("%d at once, %d in all; want 2 and 30", most, begun)
+		}
+		if !slices.Contains(left, "limit-sessions") {
+			t.Errorf("300 sessions at once were tried; left: %q", left)
 		}
 	})
-	if most > 2 || begun != 30 {
-		t.Errorf("%d at once, %d in all; want 2 and 30", most, begun)
-	}
-	if !slices.Contains(left, "limit-sessions") {
-		t.Errorf("300 sessions at once were tried; left: %q", left)
-	}
 }
 
 // The end of the context is the end of every attack.
 func TestAnEndedContextEndsAll(t *testing.T) {
-	target := prepared(t, served(t, admit))
-	target.Active = true
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	wantWithin(t, "all of them", 5*time.Second, func() {
-		n := 0
+	synctest.Test(t, func(t *testing.T) {
+		target := prepared(t, served(t, admit))
+		target.Active = true
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		began, n := time.Now(), 0
 		attack.Run(ctx, target, attack.All(), func(r attack.Result) {
 			n++
 			if r.Verdict.State == attack.Broken {
 				t.Errorf("%s: %+v", r.Attack.ID, r.Verdict)
 			}
 		})
-		if n != len(attack.All()) {
-			t.Errorf("%d reports of %d", n, len(attack.All()))
+		if took := time.Since(began); n != len(attack.All()) || took > 5*time.Second {
+			t.Errorf("%d reports in %v", n, took)
 		}
 	})
 }
