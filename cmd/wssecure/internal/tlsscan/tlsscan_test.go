@@ -212,7 +212,7 @@ func TestEverySuiteOfAClassIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &endpoint.Endpoint{URL: u, TLS: &tls.ConnectionState{Version: tls.VersionTLS12}, Timeout: time.Second, Pace: endpoint.NewPace(1, 1000, 100)}
+	e := &endpoint.Endpoint{URL: u, TLS: &tls.ConnectionState{Version: tls.VersionTLS12}, Timeout: time.Minute, Pace: endpoint.NewPace(1, 1000, 100)}
 	for _, c := range tlsscan.Checks() {
 		v := attack.Verdict{}
 		switch c.ID {

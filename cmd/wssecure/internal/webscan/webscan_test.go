@@ -145,7 +145,7 @@ func TestWhatIsServedWithoutTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := &endpoint.Endpoint{
-			URL: parsed(t, "wss://ws.example.com/ws?token=canary"), Connect: "127.0.0.1:1", Plain: port, Timeout: time.Second,
+			URL: parsed(t, "wss://ws.example.com/ws?token=canary"), Connect: "127.0.0.1:1", Plain: port, Timeout: time.Minute,
 			Pace: endpoint.NewPace(4, 1000, 100), Agent: "test",
 		}
 		if got := judged(t, e, row.id); !strings.HasPrefix(got, row.want) {
@@ -169,7 +169,7 @@ func TestCORSOfOrdinaryAnswers(t *testing.T) {
 			}
 		})})
 		e := &endpoint.Endpoint{
-			URL: parsed(t, "ws://"+addr+"/"), Page: answer(200), Timeout: time.Second, Pace: endpoint.NewPace(4, 1000, 100), Agent: "test",
+			URL: parsed(t, "ws://"+addr+"/"), Page: answer(200), Timeout: time.Minute, Pace: endpoint.NewPace(4, 1000, 100), Agent: "test",
 		}
 		if got := judged(t, e, "page-cors"); !strings.HasPrefix(got, row.want) {
 			t.Errorf("%+v: %s", row, got)
