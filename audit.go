@@ -136,7 +136,7 @@ func (a *audit) write(e *Event) {
 		return
 	}
 	if e.Kind == EventRefused {
-		ok, suppressed := a.sample.allow(e.Reason, e.ClientIP, e.Time)
+		ok, suppressed := a.sample.allow(e.Reason, e.ClientIP)
 		if !ok {
 			a.sampled.Add(1)
 			return

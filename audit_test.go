@@ -201,6 +201,20 @@ func TestLogIsASample(t *testing.T) {
 			t.Errorf("OnEvent saw %d, want 1011", n)
 		}
 	})
+	banRow(t, "U-09 an IPv6 client is its /64: it does not take everybody's lines by an address each", func(t *testing.T) {
+		rec := &recorder{}
+		g := newTokenGate(t, stay, fastHandshakes, wssecure.SetLogger(slog.New(rec)))
+		for i := range 1000 {
+			noToken(g, fmt.Sprintf("2001:db8:0:1::%x", i+1), 1)
+		}
+		if n := len(rec.of(wssecure.EventRefused)); n != 5+9 {
+			t.Errorf("%d lines of 1000, want 14", n)
+		}
+		noToken(g, "2001:db8:0:2::1", 1)
+		if n := len(rec.of(wssecure.EventRefused)); n != 15 {
+			t.Errorf("%d lines, want 15: another /64 has its own five", n)
+		}
+	})
 	banRow(t, "U-09 200 lines a second in all, other kinds unsampled", func(t *testing.T) {
 		rec := &recorder{}
 		g := newTokenGate(t, stay, wssecure.SetLogger(slog.New(rec)))

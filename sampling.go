@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/wssecure/wssecure/internal/clientip"
 )
 
 // This file says which of many events alike are told.
@@ -29,8 +31,8 @@ func (s *minuteSample) sample(now time.Time) (first bool, held int64) {
 	return true, held
 }
 
-// sampler thins refusals in the log: of one reason and address five a minute,
-// then every hundredth. Its table is fixed; a collision starts a count anew,
+// sampler thins refusals in the log: of one reason and address, IPv6 by /64, five
+// a minute, then every hundredth. Its table is fixed; a collision starts a count anew,
 // which shows more lines, never fewer.
 type sampler struct {
 	mu    sync.Mutex
@@ -52,12 +54,13 @@ func (s *sampler) init() {
 
 // allow reports whether this refusal gets a line, and how many before it got
 // none.
-func (s *sampler) allow(r Reason, from netip.Addr, now time.Time) (ok bool, suppressed int64) {
+func (s *sampler) allow(r Reason, from netip.Addr) (ok bool, suppressed int64) {
+	now := time.Now() // an event's own time is the wall's, which somebody may set back
 	type subject struct {
 		reason Reason
-		from   netip.Addr
+		from   netip.Prefix // one client has more addresses than the log has lines
 	}
-	key := maphash.Comparable(s.seed, subject{r, from})
+	key := maphash.Comparable(s.seed, subject{r, clientip.Bucket(from)})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cells == nil {
