@@ -129,8 +129,9 @@ func (a *attempt) countFailure(r Reason) {
 	f := failureBy{client: a.client, origin: a.originTrust, identity: a.identity, reason: r}
 	for _, rule := range a.policy.failures {
 		if rule.key.kind == keyFunc {
-			value, _ := a.callKey(rule.key) // what gives none is not charged
-			f.custom = append(f.custom, customKey{rule.key.name, value})
+			if value, _ := a.callKey(rule.key); value != "" { // what gives none is not charged
+				f.custom = append(f.custom, customKey{rule.key.name, store.Custom(rule.key.name, value)})
+			}
 		}
 	}
 	a.core.chargeFailure(a.policy, f)
@@ -176,7 +177,7 @@ func (c *core) failureKey(rule failureRule, f failureBy) (store.Key, bool) {
 	case keyFunc:
 		for _, k := range f.custom {
 			if k.name == rule.key.name {
-				return store.Custom(k.name, k.value), k.value != ""
+				return k.key, true
 			}
 		}
 	}

@@ -52,9 +52,13 @@ func (d *draft) finishFuncRules() {
 // mostFuncRules leaves room for them in a batch.
 const mostFuncRules = mostAdmits - 8
 
-// customKey is what the function of that name gave for one handshake. A session
-// keeps those that failures are counted by: its request is gone when it ends.
-type customKey struct{ name, value string }
+// customKey is the key by the function of that name for one handshake. A session
+// keeps those that failures are counted by, since its request is gone when it
+// ends: the key, which is short, and not what a client may have sent a header of.
+type customKey struct {
+	name string
+	key  store.Key
+}
 
 // askKeys asks what the rules by function count this handshake by, once each.
 func (a *attempt) askKeys() error {
@@ -79,10 +83,11 @@ func (a *attempt) fillCustom(b *admission, lease func(store.Key, string, int) st
 		if value == "" {
 			continue
 		}
+		key := store.Custom(rule.key.name, value)
 		if rule.bans {
-			a.custom = append(a.custom, customKey{rule.key.name, value})
+			a.custom = append(a.custom, customKey{rule.key.name, key})
 		}
-		admit := lease(store.Custom(rule.key.name, value), rule.bucket, rule.most)
+		admit := lease(key, rule.bucket, rule.most)
 		if rule.rate.N > 0 {
 			admit.Rate, admit.N = store.Rate(rule.rate), 1
 		}
