@@ -107,3 +107,15 @@ func remote(t *testing.T, answer func(*http.Request) (*http.Response, error), f 
 func lasting() map[string]any { return map[string]any{"exp": time.Now().Unix() + 1_000_000} }
 
 func within(d, least, most time.Duration) bool { return least <= d && d <= most }
+
+// wantBackOff wants pauses that double from a second to a minute, give or take a fifth.
+func wantBackOff(t *testing.T, asked []time.Time) {
+	t.Helper()
+	want := time.Second
+	for i := 1; i < len(asked); i++ {
+		if d := asked[i].Sub(asked[i-1]); !within(d, want*8/10, want*12/10) {
+			t.Errorf("pause %d is %v, want %v ± 20 %%", i, d, want)
+		}
+		want = min(2*want, time.Minute)
+	}
+}

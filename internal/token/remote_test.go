@@ -100,13 +100,7 @@ func TestRemoteStart(t *testing.T) {
 			}
 			time.Sleep(10 * time.Minute)
 			asked, notices := p.took()
-			want := time.Second
-			for i := 1; i < len(asked); i++ {
-				if d := asked[i].Sub(asked[i-1]); !within(d, want*8/10, want*12/10) {
-					t.Errorf("pause %d is %v, want %v ± 20 %%", i, d, want)
-				}
-				want = min(2*want, time.Minute)
-			}
+			wantBackOff(t, asked)
 			if len(asked) < 14 || len(notices) != len(asked) {
 				t.Errorf("%d requests, %d notices", len(asked), len(notices))
 			}
