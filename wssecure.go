@@ -104,8 +104,10 @@ func New(opts ...Option) (*Guard, error) {
 
 // With makes a guard for another route. It inherits every option: Require and On
 // options add to the inherited ones, Allow, Limit and Set options replace them,
-// and RequireToken and InsecureAllowAnonymous replace each other. What one
-// server cannot have twice, as TLS or the proxies, is an error.
+// and RequireToken and InsecureAllowAnonymous replace each other. A list of origins
+// ends an inherited InsecureAllowAnyOrigin, RequireOrigin an inherited
+// InsecureAllowMissingOrigin; every other protection that was removed stays so.
+// What one server cannot have twice, as TLS or the proxies, is an error.
 func (g *Guard) With(opts ...Option) (*Guard, error) {
 	d := &draft{policy: *g.policy, child: true, given: map[string]bool{}}
 	d.apply(opts)
