@@ -29,7 +29,7 @@ type recheckGroup struct {
 
 	// Under rechecks.mu.
 	members  int
-	id       *Identity // as it was last seen
+	id       *Identity // of the last that joined: an answer may speak of somebody else
 	timer    *time.Timer
 	cut      context.CancelFunc // of the question under way
 	decided  time.Time          // when the last answer came, or the first member
@@ -125,7 +125,7 @@ func (g *recheckGroup) fire() {
 		}
 		g.core.storeFailed(err)
 	}
-	g.settle(next, pause, err == nil || decided(err) != nil)
+	g.settle(pause, err == nil || decided(err) != nil)
 }
 
 func (g *recheckGroup) begin() (ctx context.Context, id *Identity, ok bool) {
@@ -168,7 +168,7 @@ func (g *recheckGroup) failed() (pause time.Duration, over bool) {
 
 // settle sets the timer for the next question. Members that are about to end are
 // still there, and others may have joined.
-func (g *recheckGroup) settle(next *Identity, pause time.Duration, answered bool) {
+func (g *recheckGroup) settle(pause time.Duration, answered bool) {
 	r := &g.core.rechecks
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -179,9 +179,6 @@ func (g *recheckGroup) settle(next *Identity, pause time.Duration, answered bool
 	}
 	if g.members == 0 {
 		return
-	}
-	if next != nil {
-		g.id = next
 	}
 	g.timer.Reset(pause)
 }
