@@ -6,7 +6,8 @@ import (
 	"github.com/wssecure/wssecure/internal/wire"
 )
 
-// This file says when a session ends with its credential.
+// This file says when a session ends with its credential: by the wall clock, and
+// at most 30 seconds late when that is set forward or the machine has slept.
 
 // InsecureOutliveToken lets sessions live on for max, at least a second, after
 // their token has expired: for clients that cannot get another one while they are

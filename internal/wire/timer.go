@@ -16,6 +16,9 @@ const (
 	statusTime = 30 * time.Second
 	// grace is what an ended session's peer has to do so (W-32).
 	grace = time.Second
+	// wallEvery is how late the end of a session is at most when the wall clock is
+	// set forward or the machine has slept: no timer knows of either.
+	wallEvery = 30 * time.Second
 	// leastWait keeps a limit of nothing from firing the timer in a loop.
 	leastWait = 10 * time.Millisecond
 )
@@ -37,7 +40,9 @@ func (c *Conn) Start() {
 
 // SetExpiry sets when the session ends with Expired, by the wall clock, which
 // is what tokens are dated by; the zero time: never. When the time that was set
-// before has come it is too late: nothing changes, and it reports false.
+// before has come it is too late: nothing changes, and it reports false. The end
+// is on time as long as the clock runs evenly, and up to 30 seconds late when it
+// is set forward or the machine has slept.
 func (c *Conn) SetExpiry(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,6 +153,7 @@ func (c *Conn) survey(now time.Duration) watch {
 	}
 	if c.expiry != 0 {
 		w.at(c.valid(), Expired)
+		w.within(wallEvery)
 	}
 	if c.lifetime != 0 {
 		w.at(c.lifetime-now, Lifetime)
