@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	coder "github.com/coder/websocket"
 
@@ -65,7 +64,7 @@ func sendFragments(t testing.TB, c *probe.Conn, text []byte, size int) {
 
 func echoesToClient(t *testing.T, st stack) {
 	r := behind(t, st, newApp())
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
 	c, _, err := r.Dial(ctx, r.issuer.Token(user))
 	if err != nil {

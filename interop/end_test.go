@@ -20,7 +20,7 @@ func wantServed(t testing.TB, a *app) {
 		if errors.Is(err, errNotUpgraded) {
 			t.Errorf("the library did not upgrade: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(hang):
 		t.Fatal("the handler has not returned")
 	}
 }
@@ -129,7 +129,7 @@ func peerCloses(t *testing.T, st stack) {
 	if _, _, err := c.AwaitClose(); err != nil {
 		t.Errorf("no answer to the close frame: %v", err)
 	}
-	if err := c.AwaitEOF(5 * time.Second); err != nil {
+	if err := c.AwaitEOF(hang); err != nil {
 		t.Error(err)
 	}
 	e := r.WaitEvent(wssecure.EventClosed)

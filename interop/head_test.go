@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/probe"
@@ -140,7 +139,7 @@ func subprotocolNotLetThrough(t *testing.T, st stack) {
 	if answer.Status != 500 || bytes.Contains(answer.Body, []byte("Internal Server Error\n")) {
 		t.Fatalf("status %d, want 500 and nothing of the library's own: %s", answer.Status, answer.Body)
 	}
-	if err := c.AwaitEOF(5 * time.Second); err != nil {
+	if err := c.AwaitEOF(hang); err != nil {
 		t.Error(err)
 	}
 	if e := r.WaitEvent(wssecure.EventRefused); e.Reason != wssecure.ReasonInternal || e.Err == nil {

@@ -50,7 +50,7 @@ var hostilities = append([]hostility{
 	{id: "L-12", attack: "deflate bomb", connOnly: true, code: 1009, reason: wssecure.ReasonMessageSize,
 		options: []wssecure.Option{wssecure.AllowCompression()}},
 	{id: "W-27 D9", attack: "answers no ping", code: 3008, reason: wssecure.ReasonPong,
-		options: append(limit(wssecure.Limits{Pong: time.Second}), wssecure.SetPing(time.Second))},
+		options: append(limit(wssecure.Limits{Pong: 3 * time.Second}), wssecure.SetPing(time.Second))},
 	{id: "W-32 D10", attack: "never closes", revoke: true, code: 3000, reason: wssecure.ReasonRevoked},
 	{id: "W-32 D10", attack: "never closes, inside a frame", revoke: true, code: 3000, reason: wssecure.ReasonRevoked},
 	{id: "W-32 D10", attack: "never closes, sends on", revoke: true, code: 3000, reason: wssecure.ReasonRevoked},
@@ -120,7 +120,7 @@ func (h hostility) against(t *testing.T, handler func(g *wssecure.Guard) http.Ha
 	if e.Reason != h.reason || int(e.CloseCode) != h.code || e.Subject != user {
 		t.Errorf("closed: %s of %s, code %d; want %s, %d (error %v)", e.Reason, e.Subject, e.CloseCode, h.reason, h.code, e.Err)
 	}
-	if took := e.Time.Sub(ended); h.revoke && took > 4*time.Second {
+	if took := e.Time.Sub(ended); h.revoke && took > hang/2 {
 		t.Errorf("cut after %v, want about a second", took)
 	}
 	beside.leave(t)

@@ -146,7 +146,7 @@ func (m misdeed) over(t *testing.T, w way) {
 	if !m.silent {
 		_ = c.Send(probe.CloseFrame(m.code, "")) // may meet a connection that is cut
 	}
-	if err := c.AwaitEOF(4 * time.Second); err != nil {
+	if err := c.AwaitEOF(hang); err != nil {
 		t.Errorf("behind the close frame: %v", err)
 	}
 	m.wantOneEnd(t, r)
@@ -186,7 +186,7 @@ func (m misdeed) wantOneEnd(t *testing.T, r *rig) {
 // wantAtWork waits until no more than n handlers, or user code, are at work.
 func wantAtWork(t *testing.T, w way, atWork *atomic.Int64, n int64) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); atWork.Load() > n; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(hang); atWork.Load() > n; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d handlers are at work, want %d", atWork.Load(), n)
 		}
@@ -209,7 +209,7 @@ func echoesAndLeaves(t *testing.T, _ *rig, c *probe.Conn) {
 func revokes(t *testing.T, r *rig, _ *probe.Conn) {
 	t.Helper()
 	// A client may have its 101 a moment before Sessions lists it.
-	for start := time.Now(); time.Since(start) < 10*time.Second; runtime.Gosched() {
+	for start := time.Now(); time.Since(start) < hang; runtime.Gosched() {
 		for info := range r.Guard.Sessions() {
 			if info.Subject != user {
 				continue
@@ -223,7 +223,7 @@ func revokes(t *testing.T, r *rig, _ *probe.Conn) {
 	t.Error("nobody to revoke")
 }
 
-// expiresSoon lets user's sessions end a second from now, and nobody else's.
+// expiresSoon lets user's sessions end some seconds from now, when they have long been opened, and nobody else's.
 func expiresSoon(r *rig) []wssecure.Option {
 	real := wssecure.StaticKeys(r.issuer.JWKS(), r.issuer.URL, wssecuretest.Audience)
 	short := func(ctx context.Context, token string) (*wssecure.Identity, error) {
@@ -231,7 +231,7 @@ func expiresSoon(r *rig) []wssecure.Option {
 		if err != nil || id.Subject != user {
 			return id, err
 		}
-		return &wssecure.Identity{Issuer: id.Issuer, Subject: id.Subject, Expiry: time.Now().Add(time.Second)}, nil
+		return &wssecure.Identity{Issuer: id.Issuer, Subject: id.Subject, Expiry: time.Now().Add(5 * time.Second)}, nil
 	}
 	return []wssecure.Option{wssecure.RequireToken(wssecure.VerifierFunc(short))}
 }
@@ -261,7 +261,8 @@ func drips(t *testing.T, _ *rig, c *probe.Conn) {
 func drains(t *testing.T, r *rig, _ *probe.Conn) {
 	down := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+		// Two sessions: the second is told when two fifths are over, and has its second to answer.
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
 		down <- r.Guard.Shutdown(ctx)
 	}()

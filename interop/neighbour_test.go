@@ -75,7 +75,7 @@ func (n *neighbour) exchange(text string) error {
 func (n *neighbour) wantServed(t testing.TB) {
 	t.Helper()
 	before := n.exchanges.Load()
-	for deadline := time.Now().Add(5 * time.Second); n.exchanges.Load() < before+2; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(hang); n.exchanges.Load() < before+2; <-time.After(time.Millisecond) {
 		select {
 		case err := <-n.ended:
 			t.Fatalf("the neighbour is not served any more: %v", err)
@@ -95,7 +95,7 @@ func (n *neighbour) wantClosed(t testing.TB, code int, reason string) {
 		if err != (errClosedWith{code, reason}) {
 			t.Errorf("the neighbour ended with %v; want %d %q", err, code, reason)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(hang):
 		t.Errorf("the neighbour saw no close frame %d %q", code, reason)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wssecure/wssecure"
 	"github.com/wssecure/wssecure/internal/logbook"
@@ -67,7 +66,7 @@ func TestNestedGuards(t *testing.T) {
 				if answer.Status != 500 {
 					t.Fatalf("%s, want 500", answer.StatusLine)
 				}
-				if err := c.AwaitEOF(5 * time.Second); err != nil {
+				if err := c.AwaitEOF(hang); err != nil {
 					t.Error(err)
 				}
 				if len(a.saw) > 0 {

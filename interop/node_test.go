@@ -44,7 +44,7 @@ func (b *nodeBackend) wantLeft(t testing.TB, n int) {
 	t.Helper()
 	target := b.url.JoinPath("/", url.PathEscape(url.PathEscape(t.Name()))).String()
 	got := -1
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
 		answer, err := http.Get(target)
 		if err != nil {
 			t.Fatal(err)

@@ -45,6 +45,9 @@ type rig struct {
 
 const user = "alice"
 
+// hang bounds every wait: only what hangs meets it, not what a busy machine makes late.
+const hang = time.Minute
+
 func startRig(t testing.TB, handler func(g *wssecure.Guard) http.Handler, more ...wssecure.Option) *rig {
 	t.Helper()
 	r := newRig(t)
@@ -240,7 +243,7 @@ func wantClose(t testing.TB, c *probe.Conn, code int, reason string) {
 		t.Errorf("close frame %d %q, want %d %q", got, text, code, reason)
 	}
 	_ = c.Send(probe.CloseFrame(code, "")) // may meet a connection that is cut
-	if err := c.AwaitEOF(5 * time.Second); err != nil {
+	if err := c.AwaitEOF(hang); err != nil {
 		t.Errorf("behind the close frame: %v", err)
 	}
 }

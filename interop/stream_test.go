@@ -33,7 +33,7 @@ func deflated(t *testing.T, st stack) {
 	a := newApp()
 	a.compress = true
 	r := behind(t, st, a, wssecure.AllowCompression())
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	c, answer, err := coder.Dial(ctx, "wss://"+wssecuretest.Host+"/ws", &coder.DialOptions{
 		HTTPClient:      r.Client(),
@@ -119,7 +119,7 @@ func endsAmidFlood(t *testing.T, st stack) {
 		t.Errorf("Revoke: %v, %d messages", err, messages)
 	}
 	_ = c.Send(probe.CloseFrame(3000, "")) // may meet a connection that is cut
-	if err := c.AwaitEOF(5 * time.Second); err != nil {
+	if err := c.AwaitEOF(hang); err != nil {
 		t.Error(err)
 	}
 	e := r.wantClosedEvent(t, wssecure.ReasonRevoked, 3000, wssecure.ByGuard)

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	gorilla "github.com/gorilla/websocket"
 
@@ -76,7 +75,7 @@ func refusesItself(t *testing.T, st stack) {
 			t.Fatalf("%s, want the library's own refusal", answer.StatusLine)
 		}
 		if got := answer.Get("Connection"); st.name == "gws" || st.name == "gobwas" || strings.EqualFold(got, "close") {
-			if err := c.AwaitEOF(5 * time.Second); err != nil {
+			if err := c.AwaitEOF(hang); err != nil {
 				t.Errorf("behind %s: %v", answer.StatusLine, err)
 			}
 		}
@@ -179,7 +178,7 @@ func TestAdmittedAndNotServed(t *testing.T) {
 					t.Fatalf("answer %+v, error %v; want status %d", answer, err, row.status)
 				}
 				if row.ends {
-					if err := c.AwaitEOF(5 * time.Second); err != nil {
+					if err := c.AwaitEOF(hang); err != nil {
 						t.Error(err)
 					}
 				}
