@@ -119,7 +119,7 @@ func eventually(t *testing.T, complaint string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(5 * time.Second); !holds(); <-tick.C {
+	for deadline := time.Now().Add(patience); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
 			t.Errorf("%s\n%s", complaint, stacks[:runtime.Stack(stacks, true)])

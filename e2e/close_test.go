@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wssecure/wssecure"
 )
@@ -107,7 +106,7 @@ func TestCloseCodesReachThePage(t *testing.T) {
 	b.run(t, "shutdown, and nobody gets in after it", func(t *testing.T) {
 		p.goTo(s.https("app.test", "/login"))
 		s.wantOpen(t, p.dial(s.wss("/cookie")), "open")
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if err := s.Guard.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)

@@ -3,11 +3,12 @@
 import { createInterface } from 'node:readline'
 import { chromium } from 'playwright-core'
 
-const { executable, profile, pin } = JSON.parse(process.argv[2])
+const { executable, profile, pin, patience } = JSON.parse(process.argv[2])
 
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: executable,
   headless: true,
+  timeout: patience,
   viewport: { width: 1280, height: 900 },
   args: [
     '--headless', '--no-sandbox', // continuous integration runs as root
@@ -29,7 +30,7 @@ const part = call => frameOf(call).locator(`[data-test="${call.part}"]`)
 const does = {
   async open({ url }) {
     const page = await context.newPage()
-    page.setDefaultTimeout(10_000)
+    page.setDefaultTimeout(patience)
     const trouble = []
     page.on('console', m => { if (['error', 'warning'].includes(m.type())) trouble.push(m.text()) })
     page.on('pageerror', e => trouble.push(String(e)))
@@ -50,7 +51,7 @@ const does = {
   cookies: async () => (await context.cookies()).map(c => c.name),
 
   // The page's own scripts could do what these do: they run in it, under its origin and its policy.
-  dial: call => frameOf(call).evaluate(dial, [call.url, call.protocols ?? [], call.patience]),
+  dial: call => frameOf(call).evaluate(dial, [call.url, call.protocols ?? [], call.patience, call.orError]),
   worker: call => frameOf(call).evaluate(dialInWorker, call.url),
   ended: call => frameOf(call).evaluate(ended, call.patience),
   send: call => frameOf(call).evaluate(([text, times]) => { for (let i = 0; i < times; i++) window.socket.send(text) }, [call.text, call.times]),
@@ -66,7 +67,12 @@ const does = {
     element.texts = []
     new MutationObserver(() => element.texts.push(element.innerText)).observe(element, { childList: true, characterData: true, subtree: true })
   }),
-  recorded: call => part(call).evaluate(element => element.texts),
+  recorded: call => part(call).evaluate((element, { text, patience }) => new Promise(done => {
+    const look = () => { if (element.texts.some(one => one.includes(text))) done(element.texts) }
+    new MutationObserver(look).observe(element, { childList: true, characterData: true, subtree: true })
+    setTimeout(() => done(element.texts), patience)
+    look()
+  }), call),
 
   picture: ({ at, path }) => places[at].page.screenshot({ path }).then(() => {}),
   close: ({ at }) => places[at].page.close(),
@@ -76,8 +82,9 @@ const does = {
   },
 }
 
-// dial promises what the page sees until the socket is open, or is over, or patience ends.
-function dial([url, protocols, patience]) {
+// dial promises what the page sees until the socket is open, or is over, or has an error where that is enough, or patience
+// ends.
+function dial([url, protocols, patience, orError]) {
   return new Promise(done => {
     const seen = window.seen = []
     const note = text => { seen.push(text); done(seen) }
@@ -87,7 +94,7 @@ function dial([url, protocols, patience]) {
         const socket = window.socket = new WebSocket(url, protocols)
         socket.onopen = () => note(`open ${socket.protocol}`.trim())
         socket.onmessage = e => seen.push('message ' + e.data)
-        socket.onerror = () => seen.push('error')
+        socket.onerror = () => orError ? note('error') : seen.push('error')
         socket.onclose = e => {
           // With something left to send a page is never told that it was clean.
           note(`close ${e.code} ${e.reason}`.trim() + (e.wasClean || socket.bufferedAmount > 0 ? '' : ', not clean'))

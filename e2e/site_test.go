@@ -96,7 +96,7 @@ func verifySession(_ context.Context, sid string) (*wssecure.Identity, error) {
 	case "alice-4711":
 		return &wssecure.Identity{Issuer: "app", Subject: "alice"}, nil
 	case "brief-0815":
-		return &wssecure.Identity{Issuer: "app", Subject: "brief", Expiry: time.Now().Add(time.Second)}, nil
+		return &wssecure.Identity{Issuer: "app", Subject: "brief", Expiry: time.Now().Add(3 * time.Second)}, nil
 	}
 	return nil, wssecure.ReasonTokenInvalid
 }
