@@ -92,7 +92,7 @@ func TestEndpointsThatAskForAClientCertificate(t *testing.T) {
 			t.Run(name+", "+row.name, func(t *testing.T) {
 				t.Parallel()
 				testbed.Try(t, func(t *testbed.Trial) {
-					o, d := scanJSON(t, "", append(slices.Clone(row.flags), "--rate", "500", "--ca", ca.File, "--connect", addr, url)...)
+					o, d := scanJSON(t, "", append(slices.Concat(testbed.Unhurried, row.flags), "--rate", "500", "--ca", ca.File, "--connect", addr, url)...)
 					got := d.Targets[0]
 					if !strings.Contains(got.Error, row.want) || (got.Error == "") != (row.want == "") || got.Admitted != (row.want == "") {
 						t.Errorf("exit %d, admitted %v, %q", o.code, got.Admitted, got.Error)
@@ -114,7 +114,7 @@ func TestAGuardWithClientCertificates(t *testing.T) {
 	ca := testbed.NewAuthority(t)
 	testbed.Try(t, func(t *testbed.Trial) {
 		addr := guarded(t, ca, wssecure.RequireClientCert(ca.Pool()))
-		args := []string{"--rate", "500", "--ca", ca.File, "--connect", addr, "--origin", "https://" + testbed.Name, url}
+		args := append(testbed.Unhurried, "--rate", "500", "--ca", ca.File, "--connect", addr, "--origin", "https://"+testbed.Name, url)
 		_, d := scanJSON(t, "", args...)
 		if got := d.Targets[0]; got.Admitted || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "give one with --cert FILE and --key FILE") {
 			t.Errorf("without: admitted %v, %q, %s", got.Admitted, got.Notes, got.Error)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func TestAGuardGetsTheBestGrade(t *testing.T) {
 	issuer := wssecuretest.NewIssuer(t, "")
 	scan := func(t *testbed.Trial, limit time.Duration, source wssecure.Source, args ...string) {
 		addr := guarded(t, ca, issuer.Option(source))
-		o, d := scanJSON(t, issuer.Token("alice"), append([]string{"--ca", ca.File, "--connect", addr, "--origin", "https://" + testbed.Name, url}, args...)...)
+		o, d := scanJSON(t, issuer.Token("alice"), slices.Concat(testbed.Unhurried, []string{"--ca", ca.File, "--connect", addr, "--origin", "https://" + testbed.Name, url}, args)...)
 		got := d.Targets[0]
 		if o.code != 0 || got.Grade != "A+" || !got.Admitted || len(got.Findings) > 0 {
 			t.Errorf("exit %d, grade %q because %q, admitted %v, findings %v, %s", o.code, got.Grade, got.Because, got.Admitted, got.Findings, got.Error)

@@ -42,7 +42,7 @@ func TestWeakServers(t *testing.T) {
 			return []string{"--ca", ca.File, "--connect", addr, "--plain-port", port(t, plainTwin(t)), url}
 		}},
 	} {
-		for mode, flags := range map[string][]string{"passive": nil, "active": {"--active", "--rate", "500"}} {
+		for mode, flags := range map[string][]string{"passive": testbed.Unhurried, "active": append(testbed.Unhurried, "--active", "--rate", "500")} {
 			t.Run(row.name+" "+mode, func(t *testing.T) {
 				t.Parallel()
 				testbed.Try(t, func(t *testbed.Trial) {

@@ -166,7 +166,7 @@ func TestEveryWeakServerIsSeenThrough(t *testing.T) {
 }
 
 // bounds leave room for what opens hundreds of connections.
-var bounds = []string{"--active", "--rate", "1000", "--conns", "310", "--count", "6000"}
+var bounds = append(testbed.Unhurried, "--active", "--rate", "1000", "--conns", "310", "--count", "6000")
 
 // scan compares what is found in a server with what should be.
 func (s server) scan(t *testbed.Trial, ca *testbed.Authority, found *table) {

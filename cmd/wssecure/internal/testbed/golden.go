@@ -39,6 +39,9 @@ func Run(m *testing.M, scanner *string) int {
 // longestScan is more than any scan of a test may take, the machine as busy as it may be.
 const longestScan = 8 * time.Minute
 
+// Unhurried are flags that leave a busy machine time for each step of a scan.
+var Unhurried = []string{"--timeout", "15s", "--max-time", longestScan.String()}
+
 // A Report is what a test reads of the scanner's JSON.
 type Report struct {
 	Error    string
