@@ -72,6 +72,14 @@ func (a *attempt) addresses() *addressKeys {
 	return &a.address
 }
 
+// network is the widest of the client's that is counted as one.
+func (a *attempt) network() netip.Prefix {
+	if wide := a.addresses().wide.Prefix; wide.IsValid() {
+		return wide
+	}
+	return a.addresses().narrow.Prefix
+}
+
 // locate finds out who speaks and to which name, before any check.
 func (a *attempt) locate() bool {
 	a.host, _ = origin.ParseHost(a.r.Host)

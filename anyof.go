@@ -3,6 +3,7 @@ package wssecure
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -65,15 +66,19 @@ func (a *anyOf) add(v Verifier) {
 }
 
 func (a *anyOf) Verify(ctx context.Context, text string) (*Identity, error) {
+	return a.verifyFrom(ctx, text, netip.Prefix{})
+}
+
+func (a *anyOf) verifyFrom(ctx context.Context, text string, from netip.Prefix) (*Identity, error) {
 	if v := a.of(text); v != nil {
-		return v.Verify(ctx, text)
+		return v.verifyFrom(ctx, text, from)
 	}
 	err := error(ReasonTokenInvalid)
 	for _, v := range a.opaque {
 		if len(text) > sizeOf(v) {
 			continue
 		}
-		id, failed := v.Verify(ctx, text)
+		id, failed := verifyFrom(ctx, v, text, from)
 		if failed == nil {
 			return id, nil
 		}
@@ -83,6 +88,14 @@ func (a *anyOf) Verify(ctx context.Context, text string) (*Identity, error) {
 		}
 	}
 	return nil, asRejection(err, ReasonUnavailable)
+}
+
+// verifyFrom tells a verifier of ours which network the client is of.
+func verifyFrom(ctx context.Context, v Verifier, text string, from netip.Prefix) (*Identity, error) {
+	if own, ok := v.(ownVerifier); ok {
+		return own.verifyFrom(ctx, text, from)
+	}
+	return v.Verify(ctx, text)
 }
 
 func (a *anyOf) of(text string) *tokenVerifier {

@@ -280,15 +280,16 @@ func (a *attempt) identify() (*Identity, error) {
 func (a *attempt) verify(text string) (*Identity, error) {
 	p := a.policy
 	if own, ok := p.verifier.(ownVerifier); ok && own.boundsItself() {
-		id, err := own.Verify(a.r.Context(), text)
+		id, err := own.verifyFrom(a.r.Context(), text, a.network())
 		if err != nil {
 			a.forgedAgain = isForgedAgain(err)
 		}
 		return id, err
 	}
 	var verified atomic.Pointer[Identity]
+	network := a.network()
 	err := a.bounded(a.r.Context(), p.handshakeTime, p.verifierCalls, func(ctx context.Context) error {
-		id, err := p.verifier.Verify(ctx, text)
+		id, err := verifyFrom(ctx, p.verifier, text, network)
 		verified.Store(id)
 		return err
 	})

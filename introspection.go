@@ -14,8 +14,9 @@ import (
 //
 // An active token is not asked about again for a minute, or until its exp; one
 // that is refused, for ten seconds. At most 32 requests of handshakes are under
-// way; what comes beyond gets 503, as does everybody whose token the server does
-// not decide about. While a session is open its token is kept in memory and asked
+// way, and of one address (IPv6 by /48) no more than leave as many places to
+// others; what comes beyond gets 503, as does everybody whose token the server
+// does not decide about. While a session is open its token is kept in memory and asked
 // about every five minutes, in 32 requests that handshakes cannot take: the
 // session ends with 3000 when it is no longer active, with 3003 when it lacks what
 // the route requires, and with 1011 when the server has not answered for 15

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -173,6 +174,7 @@ type ownVerifier interface {
 	size() int
 	boundsItself() bool     // no function of the application is called
 	known(text string) bool // verified before: no signature work
+	verifyFrom(ctx context.Context, text string, from netip.Prefix) (*Identity, error)
 	holes() []hole
 	ready() error
 	attach(c *core)
@@ -242,10 +244,26 @@ func (v *tokenVerifier) wrap(c *token.Claims) *Identity { return identityOf(c, v
 
 // Verify judges one token; its error has a Reason.
 func (v *tokenVerifier) Verify(ctx context.Context, text string) (*Identity, error) {
+	return v.verifyFrom(ctx, text, netip.Prefix{})
+}
+
+// asker is a judge that asks somebody else, which one network must not keep busy.
+type asker interface {
+	VerifyFrom(ctx context.Context, text string, from netip.Prefix) (*Identity, error)
+}
+
+// verifyFrom is Verify for a client of the network from.
+func (v *tokenVerifier) verifyFrom(ctx context.Context, text string, from netip.Prefix) (*Identity, error) {
 	if v.judge == nil {
 		return nil, &Rejection{Reason: ReasonUnavailable, Err: errors.Join(v.settings.faults...)}
 	}
-	id, err := v.judge.Verify(ctx, text)
+	var id *Identity
+	var err error
+	if j, asks := v.judge.(asker); asks {
+		id, err = j.VerifyFrom(ctx, text, from)
+	} else {
+		id, err = v.judge.Verify(ctx, text)
+	}
 	if err != nil {
 		return nil, tokenRejection(err)
 	}

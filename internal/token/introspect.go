@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -39,12 +40,14 @@ type Introspector[T any] struct {
 	stop    context.CancelFunc
 	mu      sync.Mutex
 	flights map[string]*flight[T]
-	anew    int // of the flights, those about tokens found active before
+	anew    int                  // of the flights, those about tokens found active before
+	from    map[netip.Prefix]int // of the others, those of each network
 }
 
 // A flight is one request under way, for all who present its token.
 type flight[T any] struct {
 	anew  bool
+	from  netip.Prefix // who asked first
 	done  chan struct{}
 	value T
 	fault *Error
@@ -85,6 +88,7 @@ func NewIntrospector[T any](endpoint, clientID, clientSecret string, client *htt
 		seen:          seen[T]{seed: maphash.MakeSeed()},
 		refused:       refused{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}},
 		flights:       map[string]*flight[T]{},
+		from:          map[netip.Prefix]int{},
 	}
 	v.ctx, v.stop = context.WithCancel(context.Background())
 	return v, nil
@@ -95,6 +99,7 @@ var (
 	errNoIss    = &Error{Fault: Invalid, Err: errors.New("claim iss is empty")}
 	errInactive = &Error{Fault: Invalid, Err: ErrInactive}
 	errBusy     = &Error{Fault: Unavailable, Err: fmt.Errorf("%d introspection requests are under way", atOnce)}
+	errShare    = &Error{Fault: Unavailable, Err: errors.New("as many introspection requests of this network are under way as it may have beside others")}
 	errClosed   = &Error{Fault: Unavailable, Err: errors.New("the verifier is closed")}
 	errDPoP     = &Error{Fault: Invalid, Err: errors.New("not a Bearer token (token_type)")}
 	errUse      = &Error{Fault: Invalid, Err: errors.New("not an access token (token_use)")}
@@ -103,8 +108,14 @@ var (
 // ErrInactive is in the chain of the refusal of a token of which the server says that it is not active, or no longer.
 var ErrInactive = errors.New("the token is not active")
 
-// Verify returns what wrap made of the answer about text, or an *Error. It waits at most 5 seconds.
+// Verify is VerifyFrom for a network that is not known.
 func (v *Introspector[T]) Verify(ctx context.Context, text string) (T, error) {
+	return v.VerifyFrom(ctx, text, netip.Prefix{})
+}
+
+// VerifyFrom returns what wrap made of the answer about text, or an *Error. It waits at most 5 seconds. A network that
+// shows many tokens has no more requests under way than leave as many places to others.
+func (v *Introspector[T]) VerifyFrom(ctx context.Context, text string, from netip.Prefix) (T, error) {
 	var none T
 	if len(text) > v.judge.rules.MaxSize {
 		return none, errSize
@@ -115,7 +126,7 @@ func (v *Introspector[T]) Verify(ctx context.Context, text string) (T, error) {
 	if value, fault, known := v.look(text); known {
 		return result(value, fault)
 	}
-	f, value, fault := v.join(text, false)
+	f, value, fault := v.join(text, false, from)
 	if f == nil {
 		return result(value, fault)
 	}
@@ -124,7 +135,7 @@ func (v *Introspector[T]) Verify(ctx context.Context, text string) (T, error) {
 
 // again asks about text whatever is cached, and replaces that.
 func (v *Introspector[T]) again(ctx context.Context, text string) (T, error) {
-	f, value, fault := v.join(text, true)
+	f, value, fault := v.join(text, true, netip.Prefix{})
 	if f == nil {
 		return result(value, fault)
 	}
@@ -150,7 +161,7 @@ func (v *Introspector[T]) look(text string) (value T, fault *Error, known bool) 
 }
 
 // join returns the flight that asks about text, or why there is none.
-func (v *Introspector[T]) join(text string, anew bool) (f *flight[T], value T, fault *Error) {
+func (v *Introspector[T]) join(text string, anew bool, from netip.Prefix) (f *flight[T], value T, fault *Error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if f := v.flights[text]; f != nil {
@@ -165,25 +176,42 @@ func (v *Introspector[T]) join(text string, anew bool) (f *flight[T], value T, f
 	if v.ctx.Err() != nil {
 		return nil, value, errClosed
 	}
-	if !v.hasPlace(anew) {
-		return nil, value, errBusy
+	if fault := v.full(anew, from); fault != nil {
+		return nil, value, fault
 	}
-	f = &flight[T]{anew: anew, done: make(chan struct{})}
-	if anew {
-		v.anew++
-	}
+	f = &flight[T]{anew: anew, from: from, done: make(chan struct{})}
+	v.count(f, 1)
 	text = strings.Clone(text) // not a piece of the request it came in
 	v.flights[text] = f
 	go v.fly(f, text)
 	return f, value, nil
 }
 
-// hasPlace reports whether one more flight may take off. v.mu is held.
-func (v *Introspector[T]) hasPlace(anew bool) bool {
-	if anew {
-		return v.anew < againAtOnce
+// full is why no more flight may take off, nil when one may. A network has a place for each that it leaves free: half of
+// all when it is alone, and of what others have left when it is not. v.mu is held.
+func (v *Introspector[T]) full(anew bool, from netip.Prefix) *Error {
+	free := atOnce - (len(v.flights) - v.anew)
+	switch {
+	case anew && v.anew < againAtOnce:
+		return nil
+	case anew || free <= 0:
+		return errBusy
+	case from.IsValid() && v.from[from] >= free:
+		return errShare
 	}
-	return len(v.flights)-v.anew < atOnce
+	return nil
+}
+
+// count notes that f has taken off, or with -1 that it has landed. v.mu is held.
+func (v *Introspector[T]) count(f *flight[T], n int) {
+	if f.anew {
+		v.anew += n
+		return
+	}
+	v.from[f.from] += n
+	if v.from[f.from] == 0 {
+		delete(v.from, f.from)
+	}
 }
 
 // wait gives up with ctx; the flight goes on for the others.
@@ -215,9 +243,7 @@ func (v *Introspector[T]) fly(f *flight[T], text string) {
 	f.fault = fault
 	v.mu.Lock()
 	delete(v.flights, text)
-	if f.anew {
-		v.anew--
-	}
+	v.count(f, -1)
 	v.mu.Unlock()
 	close(f.done)
 }
