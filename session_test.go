@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -126,6 +127,7 @@ func TestExpiryOfOtherVerifiers(t *testing.T) {
 		"none":                        func() time.Time { return time.Time{} },
 		"beyond 292 years":            func() time.Time { return time.Now().AddDate(300, 0, 0) },
 		"beyond what a year can name": func() time.Time { return time.Unix(1<<53, 0) },
+		"beyond all microseconds":     func() time.Time { return time.Unix(math.MaxInt64/1_000_000+1, 0) },
 	} {
 		t.Run("S-14 "+name, func(t *testing.T) {
 			verifier := wssecure.VerifierFunc(func(context.Context, string) (*wssecure.Identity, error) {

@@ -51,10 +51,19 @@ func (c *Conn) SetExpiry(t time.Time) bool {
 	}
 	c.expiry = 0
 	if !t.IsZero() {
-		c.expiry = max(t.UnixMicro(), 1)
+		c.expiry = max(microseconds(t), 1)
 	}
 	c.rearm()
 	return true
+}
+
+// microseconds is t in microseconds of Unix time, or the most that there are: what
+// wraps around would be past.
+func microseconds(t time.Time) int64 {
+	if t.Unix() >= math.MaxInt64/1_000_000 {
+		return math.MaxInt64
+	}
+	return t.UnixMicro()
 }
 
 // valid is how long it is to the expiry.

@@ -118,6 +118,16 @@ func TestSessionDeadlines(t *testing.T) {
 			endsAfter(t, s, library(s), wire.Lifetime, 24*time.Hour, 24*time.Hour)
 		})
 	})
+	t.Run("S-14 beyond what microseconds can count", func(t *testing.T) {
+		for _, seconds := range []int64{9_223_372_036_854, 9_223_372_036_855, 1e13, 1e14, 1 << 53, 1 << 62} {
+			bubble(t, open(), func(t *testing.T, s *session, peer net.Conn) {
+				answer(peer)
+				s.conn.SetExpiry(time.Unix(seconds, 999_999_999))
+				s.conn.SetLifetime(time.Now().Add(24 * time.Hour))
+				endsAfter(t, s, library(s), wire.Lifetime, 24*time.Hour, 24*time.Hour)
+			})
+		}
+	})
 	idle := open()
 	idle.Idle = 10 * time.Minute
 	t.Run("S-03 pings only", func(t *testing.T) {
