@@ -71,6 +71,14 @@ func (b *budget) change(r Rate, at time.Time) {
 	}
 }
 
+// owed is how long it is until what was spent beyond r is there again.
+func (b *budget) owed(r Rate, at time.Time) time.Duration {
+	if b.lim == nil {
+		return 0
+	}
+	return b.lim.ReserveN(at, 0).DelayFrom(at)
+}
+
 func (r Rate) burst() int { return max(r.Burst, 1) }
 func (r Rate) chunk() int { return max(r.Burst/8, 1) }
 

@@ -107,6 +107,10 @@ func (c *Conn) SetLimits(l *Limits) {
 	c.in.messages.change(l.Messages, at)
 	c.in.bytes.change(l.Bytes, at)
 	c.in.controls.change(l.Controls, at)
+	if c.in.pauseUntil != 0 { // what the old rates held back waits by the new ones
+		c.in.pauseUntil = sum(now, max(c.in.messages.owed(l.Messages, at), c.in.bytes.owed(l.Bytes, at)))
+		c.wake()
+	}
 	c.lastData = now // it was not kept without Limits.Idle
 	if c.started && !c.finishing {
 		c.pingNext = sum(now, jitter(l.Ping))
