@@ -180,6 +180,9 @@ func (d *door) WriteHeader(status int) {
 	}
 	_ = raw.SetWriteDeadline(time.Time{})
 	d.conn = d.a.meter(raw, earlyBytes(brw), nil)
+	if d.a.deflate {
+		d.conn.Singly()
+	}
 }
 
 const headTime = 5 * time.Second

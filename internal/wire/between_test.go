@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 )
 
-// W-36: with permessage-deflate nothing is given together with what is behind a
+// W-36: after Singly nothing is given together with what is behind a
 // message, however packets are cut and whatever the library asks for at once.
 func TestReadsEndWithMessages(t *testing.T) {
 	frames := [][]byte{
@@ -42,6 +42,7 @@ func TestReadsEndWithMessages(t *testing.T) {
 					raw.packets, rest = append(raw.packets, rest[:n]), rest[n:]
 				}
 				s := newSession(raw, nil, l, nil)
+				s.conn.Singly()
 				p := make([]byte, size)
 				for at := 0; at < len(all); {
 					n, err := s.conn.Read(p)

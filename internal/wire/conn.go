@@ -60,8 +60,8 @@ type Conn struct {
 	// These stand together: one byte among words takes eight, of each session.
 	closing          Violation // who began the closing handshake
 	reading, writing bool
-	deflate          bool // negotiated; SetLimits does not change it
-	passing          bool // the library answered with another status: nothing is parsed
+	deflate          deflation // SetLimits does not change it
+	passing          bool      // the library answered with another status: nothing is parsed
 	started          bool
 	finishing        bool
 	killed           bool // nothing is waited for any more
@@ -83,16 +83,17 @@ type Conn struct {
 // Limits.Deflate counts here alone, and only without a head: with one, the head
 // tells what was negotiated.
 func New(raw net.Conn, early []byte, l *Limits, h *Head, o Owner) *Conn {
-	c := &Conn{raw: raw, owner: o, start: time.Now(), limits: l, deflate: l.Deflate}
+	c := &Conn{raw: raw, owner: o, start: time.Now(), limits: l}
 	c.in.rest = append(c.in.rest, early...)
 	c.in.owed = int32(len(early))
 	c.in.messages = newBudget(l.Messages)
 	c.in.bytes = newBudget(l.Bytes)
 	c.in.controls = newBudget(l.Controls)
-	if h != nil {
+	if h == nil {
+		c.deflate = deflationOf(l.Deflate)
+	} else {
 		c.head = &head{want: h, by: sum(c.clock(), statusTime)}
 		c.arm(statusTime)
-		c.deflate = false
 	}
 	return c
 }

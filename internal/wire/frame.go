@@ -117,7 +117,14 @@ func pingFrame(payload uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{finBit | opPing, 8}, payload)
 }
 
-// controlFrame is a server's frame; payload is at most 125 bytes.
-func controlFrame(op byte, payload []byte) []byte {
-	return append([]byte{finBit | op, byte(len(payload))}, payload...)
+// pongFrame is room for a server's answer to any ping; a session holds the pointer
+// while one is due, and mostly none is.
+type pongFrame [2 + maxControl]byte
+
+func newPong(payload []byte) *pongFrame {
+	f := &pongFrame{finBit | opPong}
+	f[1] = byte(copy(f[2:], payload))
+	return f
 }
+
+func (f *pongFrame) bytes() []byte { return f[:2+f[1]] }

@@ -49,7 +49,7 @@ func (c *Conn) writeHead(p []byte) (int, Violation) {
 		if !ok {
 			return c.refuseHead()
 		}
-		c.deflate, h.by = deflate, 0
+		c.deflate, h.by = deflationOf(deflate), 0
 		c.mu.Unlock()
 		c.Start()
 		c.owner.Opened()

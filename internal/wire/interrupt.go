@@ -37,17 +37,6 @@ func (c *Conn) ClearInterrupt() {
 	}
 }
 
-// BetweenMessages tells whether what the library was given ends with a message.
-// With permessage-deflate it ends with one at the latest. Whoever inflates may find
-// the end of a message before the end of its frame (RFC 1951, section 3.2.3, BFINAL),
-// and would take what is left of it for frames that nobody has judged: so a library
-// that has a whole message must have taken all that it was given, up to there.
-func (c *Conn) BetweenMessages() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.in.betweenMessages() && c.in.given >= c.in.judged
-}
-
 func (in *inbound) betweenMessages() bool { return !in.inMessage && in.left == 0 && in.held == 0 }
 
 // nothingRead settles a raw read that brought nothing: by Interrupt, between

@@ -7,8 +7,7 @@ import "encoding/binary"
 // a sound frame is refused, so that the peer's close frame can be found behind
 // it; behind a broken one or a close frame nothing is.
 //
-// With permessage-deflate nothing passes together with what is behind a message:
-// see [Conn.BetweenMessages].
+// After [Conn.Singly] nothing passes together with what is behind a message.
 func (c *Conn) judge(b []byte) int {
 	in := &c.in
 	i := 0
@@ -41,7 +40,7 @@ func (c *Conn) judge(b []byte) int {
 		if c.frameDone() {
 			return i
 		}
-		if c.deflate && !in.inMessage {
+		if c.deflate == deflateSingly && !in.inMessage {
 			in.putBack(b[i:])
 			return i
 		}
@@ -94,7 +93,7 @@ func (in *inbound) putBack(b []byte) {
 func (c *Conn) admit(b []byte) bool {
 	in := &c.in
 	size := payloadSize(b)
-	if b[1]&maskBit == 0 || !wellFormed(b[0], size, in.inMessage, c.deflate) {
+	if b[1]&maskBit == 0 || !wellFormed(b[0], size, in.inMessage, c.deflate != noDeflate) {
 		in.found = Protocol
 		return false
 	}

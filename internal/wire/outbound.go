@@ -39,7 +39,7 @@ type outbound struct {
 	torn  error         // a frame was cut off, or is none: nothing can follow
 
 	closeFrame []byte        // due at the next boundary, before a pong and a ping
-	pong       []byte        // the answer to the peer's latest ping, likewise
+	pong       *pongFrame    // the answer to the peer's latest ping, likewise
 	deadline   time.Duration // the library's; 0: none
 }
 
@@ -63,7 +63,7 @@ func (c *Conn) Pong(payload []byte) {
 	if c.finishing {
 		return
 	}
-	c.out.pong = controlFrame(opPong, payload)
+	c.out.pong = newPong(payload)
 	if !c.writing { // else the one who writes sends it
 		c.writing = true
 		c.passTurn()
@@ -271,7 +271,7 @@ func (o *outbound) header(b []byte) (n int, h []byte) {
 func (c *Conn) begin(h []byte) bool {
 	o := &c.out
 	size := payloadSize(h)
-	if h[1]&maskBit != 0 || !wellFormed(h[0], size, o.inMessage, c.deflate) {
+	if h[1]&maskBit != 0 || !wellFormed(h[0], size, o.inMessage, c.deflate != noDeflate) {
 		return false
 	}
 	o.first, o.left = h[0], size
@@ -320,7 +320,7 @@ func (c *Conn) sendDue() {
 		c.counters.SentBy = Guard
 		c.counters.SentCode = binary.BigEndian.Uint16(frame[2:])
 	case o.pong != nil:
-		frame, o.pong = o.pong, nil
+		frame, o.pong = o.pong.bytes(), nil
 	default:
 		o.ping = false
 		frame = pingFrame(rand.Uint64())
