@@ -140,3 +140,29 @@ func bubbled() int {
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	return bytes.Count(stacks, []byte(", synctest bubble "))
 }
+
+// C-15: the context that user code was given costs no message anything, nor does
+// one that carries values of the application.
+func TestUserCodesContextCostsNothing(t *testing.T) {
+	type mine struct{}
+	for name, of := range map[string]func(*wssecure.Conn) context.Context{
+		"C-15 its own":     func(c *wssecure.Conn) context.Context { return c.Session().Context() },
+		"C-15 with values": func(c *wssecure.Conn) context.Context { return context.WithValue(c.Session().Context(), mine{}, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			reader, writer, buf := memSession(t, memnet.Frames(64, 1)), memSession(t, nil), make([]byte, 64)
+			in, out := of(reader), of(writer)
+			n := testing.AllocsPerRun(200, func() {
+				if _, p, err := reader.ReadInto(in, buf); err != nil || len(p) != len(buf) {
+					t.Fatalf("%d bytes, %v", len(p), err)
+				}
+				if err := writer.Write(out, wssecure.MessageBinary, buf); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if n > 0 {
+				t.Errorf("%.0f allocations, want none", n)
+			}
+		})
+	}
+}

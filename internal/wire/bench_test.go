@@ -76,7 +76,7 @@ func BenchmarkConn(b *testing.B) {
 	}
 }
 
-// TestW34: what a frame costs in memory is nothing, and a session little.
+// W-34: what a frame costs in memory is nothing, and a session little.
 func TestW34(t *testing.T) {
 	in := join(masked(opText, make([]byte, 64)), masked(fin|opPing, []byte("ping")), masked(fin, make([]byte, 64)))
 	out := plain(fin|opBinary, make([]byte, 64))
