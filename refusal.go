@@ -1,6 +1,8 @@
 package wssecure
 
 import (
+	"context"
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -81,14 +83,24 @@ func (a *attempt) reject(err error) {
 		a.cutFlood(rejection.Reason)
 		return
 	}
+	reason := rejection.Reason
+	if a.hungUp(rejection) {
+		reason, a.hint = ReasonPeer, ""
+	}
 	// Also when middleware's writer panics.
 	defer func() {
-		a.report(rejection.Reason)
-		a.countFailure(rejection.Reason)
+		a.report(reason)
+		a.countFailure(reason)
 	}()
 	if !a.closeInstead(rejection.Reason) {
 		a.answer(rejection)
 	}
+}
+
+// hungUp reports whether nothing could be decided because the client has gone.
+// Anybody can do that, and unavailable is what wakes an operator.
+func (a *attempt) hungUp(r *Rejection) bool {
+	return r.Reason == ReasonUnavailable && errors.Is(r.Err, context.Canceled) && errors.Is(a.r.Context().Err(), context.Canceled)
 }
 
 // ruling is r's. Several steps of a refusal ask for it, so it is kept.

@@ -244,8 +244,8 @@ func TestRefusedHandshakeSpendsNoNonce(t *testing.T) {
 		<-arrived
 		c.Close()
 		<-gone
-		if e := s.WaitEvent(wssecure.EventRefused); e.Reason != wssecure.ReasonUnavailable {
-			t.Errorf("event %s, want unavailable", e.Reason)
+		if e := s.WaitEvent(wssecure.EventRefused); e.Reason != wssecure.ReasonPeer {
+			t.Errorf("event %s, want peer", e.Reason)
 		}
 		wantNoSession(t, s)
 		wantAdmitted(t, s, hs)

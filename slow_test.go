@@ -110,7 +110,7 @@ func TestSlowFunctionIsToldToStop(t *testing.T) {
 					t.Errorf("%d after %v, want 503 after 1s", w.outcome(), took)
 				}
 				synctest.Wait()
-				if n := g.Stats(); n.Open != 0 || n.Admitted != 0 || n.Refused[wssecure.ReasonUnavailable] != 1 {
+				if n := g.Stats(); n.Open != 0 || n.Admitted != 0 || n.Refused[wssecure.ReasonPeer] != 1 {
 					t.Errorf("%+v", n)
 				}
 				g.Shutdown(context.Background())
