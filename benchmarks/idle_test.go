@@ -86,7 +86,7 @@ func idlePer(tb testing.TB, mode string, conns int) perConn {
 // TestIdleSession keeps the heap and the goroutines of an idle session from
 // growing. The goals, which are lower, and resident memory are the benchmark's.
 func TestIdleSession(t *testing.T) {
-	const conns, most = 500, 4400
+	const conns, most = 500, 4500 // about 4,390 now; one measure differs from the next by some twenty, more with the race detector
 	ours := idlePer(t, "guard, anonymous", conns)
 	t.Logf("%.0f bytes of heap", ours.heap)
 	if ours.heap > most {

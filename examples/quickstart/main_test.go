@@ -39,7 +39,7 @@ func start(t *testing.T) *demo {
 func (d *demo) browser(t *testing.T) *http.Client {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: d.authority.pool()}}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
 func (d *demo) get(t *testing.T, path string) (*http.Response, string) {
