@@ -37,7 +37,7 @@ func clientCertMutants() []mutant {
 			t.Cleanup(s.Close)
 			config := s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 			config.Certificates = []tls.Certificate{ca.issue("device-1")}
-			return &catalogue.Target{URL: s.URL + "/ws", TLS: config, Host: "example.com", Origin: wssecuretest.Origin, Active: true}
+			return &catalogue.Target{URL: s.URL + "/ws", TLS: config, Host: "example.com", Origin: wssecuretest.Origin, Active: true, Timeout: hang}
 		}
 	}
 	named := func(r *http.Request) bool {

@@ -48,7 +48,7 @@ func (s lax) start(t *testing.T) *catalogue.Target {
 			go s.serve(c)
 		}
 	}()
-	return &catalogue.Target{URL: "ws://" + listener.Addr().String() + "/ws", Origin: wssecuretest.Origin, Active: true}
+	return &catalogue.Target{URL: "ws://" + listener.Addr().String() + "/ws", Origin: wssecuretest.Origin, Active: true, Timeout: hang}
 }
 
 func (s lax) serve(c net.Conn) {

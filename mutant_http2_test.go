@@ -67,7 +67,7 @@ func (h http2Server) start(t *testing.T) *catalogue.Target {
 		guard.Shutdown(context.Background())
 	})
 	return &catalogue.Target{
-		URL: s.URL + "/ws", TLS: s.Client().Transport.(*http.Transport).TLSClientConfig.Clone(), Host: "example.com", Origin: wssecuretest.Origin, Active: true,
+		URL: s.URL + "/ws", TLS: s.Client().Transport.(*http.Transport).TLSClientConfig.Clone(), Host: "example.com", Origin: wssecuretest.Origin, Active: true, Timeout: hang,
 	}
 }
 

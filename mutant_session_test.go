@@ -40,7 +40,7 @@ func handled(handler http.HandlerFunc) func(*testing.T) *catalogue.Target {
 			srv.Close()
 			<-served
 		})
-		return &catalogue.Target{URL: "ws://" + listener.Addr().String() + "/ws", Origin: wssecuretest.Origin, Active: true, Patience: time.Second}
+		return &catalogue.Target{URL: "ws://" + listener.Addr().String() + "/ws", Origin: wssecuretest.Origin, Active: true, Timeout: hang, Patience: time.Second}
 	}
 }
 

@@ -113,7 +113,7 @@ func (o AttackOptions) target(url string) *attack.Target {
 		URL: url, Addr: o.Addr, TLS: o.TLS, Host: o.Host, Origin: o.Origin,
 		Token: o.Token, Place: o.From.place, Subprotocols: o.Subprotocols,
 		Sign: o.Sign, PublicKeys: o.PublicKeys, Ticket: o.Ticket, Revoke: o.Revoke, Log: o.Log,
-		Active: !o.Passive, Patience: o.Patience,
+		Active: !o.Passive, Patience: o.Patience, Slack: 3 * time.Second, // machines that test are busy
 	}
 	for name, values := range o.Header {
 		for _, v := range values {

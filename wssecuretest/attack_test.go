@@ -26,7 +26,7 @@ const child = "WSS_TEST_CHILD"
 // outputOf runs this very test as a process of its own, in which childhood is true, and returns what it printed.
 func outputOf(t *testing.T) string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=10m")
 	cmd.Env = append(os.Environ(), child+"=1")
 	out, err := cmd.CombinedOutput()
 	if _, failed := err.(*exec.ExitError); !failed {

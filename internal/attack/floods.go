@@ -102,7 +102,7 @@ func deflated(id, title, ref string, body func() []byte) Attack {
 			f := probe.Message(probe.Binary, body())
 			f.RSV = 4
 			began := time.Now()
-			e := l.pour(probe.AppendFrame(nil, f), worked)
+			e := l.pour(probe.AppendFrame(nil, f), t.within(worked))
 			if e.over() {
 				return l.answers(ctx, t, title, e, time.Since(began))
 			}

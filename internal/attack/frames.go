@@ -120,7 +120,7 @@ func large(id, title, ref string, s Severity, of func() []byte) Attack {
 			shown += fmt.Sprintf(" … (%d bytes)", len(sent))
 		}
 		began := time.Now()
-		e := l.pour(sent, worked)
+		e := l.pour(sent, t.within(worked))
 		if e.alive {
 			e = l.watch(grace, nil) // it may read on while it makes up its mind
 			e.alive = !e.over()
@@ -142,10 +142,10 @@ func closeCode(id, title string, payload []byte) Attack {
 		defer l.Close()
 		sent := fmt.Sprintf("a close frame with % x", payload)
 		l.SendFrame(probe.Message(probe.Close, payload))
-		e := l.watch(closing, nil)
+		e := l.watch(t.within(closing), nil)
 		switch {
 		case !e.over():
-			return broken(sent, e.String(), "%v later", closing)
+			return broken(sent, e.String(), "%v later", t.within(closing))
 		case e.code != 0 && e.code != 1002 && e.code != 1007 && e.code != 1008:
 			return broken(sent, e.String(), "it was taken for a close frame as good as any")
 		}

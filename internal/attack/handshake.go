@@ -135,7 +135,7 @@ func handshakeAttacks() []Attack {
 const prompt = 2 * time.Second
 
 // soon is prompt within one step.
-func (t *Target) soon() time.Duration { return min(prompt, t.step()) }
+func (t *Target) soon() time.Duration { return t.within(min(prompt, t.step())) }
 
 // stalled is a handshake that promises a body and sends none.
 func stalled(id, title string, change func(*probe.Handshake)) Attack {
@@ -185,7 +185,7 @@ func quick(id, title, ref string, change func(*probe.Handshake)) Attack {
 			if a.response == nil && !a.closed() {
 				return broken(title, t.got(a), "no answer")
 			}
-			if a.took > prompt {
+			if a.took > t.within(prompt) {
 				return broken(title, t.got(a), "the answer took %v", a.took.Round(time.Millisecond))
 			}
 			return held(title, t.got(a))

@@ -154,7 +154,7 @@ func leases(ctx context.Context, t *Target) Verdict {
 	closeAll(links)
 	sent := fmt.Sprintf("%d sessions, cut without a close frame", n)
 	var a answer
-	for end := time.Now().Add(recoveryOf); time.Now().Before(end); sleep(ctx, 100*time.Millisecond) {
+	for end := time.Now().Add(t.within(recoveryOf)); time.Now().Before(end); sleep(ctx, 100*time.Millisecond) {
 		again, l := t.hold(ctx, n, local)
 		closeAll(again)
 		if a = l; len(again) >= n {
@@ -163,9 +163,9 @@ func leases(ctx context.Context, t *Target) Verdict {
 	}
 	if a.response == nil {
 		// A bound on connections, such as LimitAccepts, does not speak HTTP.
-		return unclear(sent, t.got(a), "%v later not as many connections are taken as before", recoveryOf)
+		return unclear(sent, t.got(a), "%v later not as many connections are taken as before", t.within(recoveryOf))
 	}
-	return broken(sent, t.got(a), "%v later not as many are admitted as before", recoveryOf)
+	return broken(sent, t.got(a), "%v later not as many are admitted as before", t.within(recoveryOf))
 }
 
 // mostHandshakes is more than any server should judge of one address in a row.
@@ -311,7 +311,7 @@ func unknownKeys(ctx context.Context, t *Target) Verdict {
 	var a answer
 	for range looks {
 		sleep(ctx, 50*time.Millisecond)
-		if a = t.ask(ctx, t.Honest()); a.timedOut() || a.took > prompt {
+		if a = t.ask(ctx, t.Honest()); a.timedOut() || a.took > t.within(prompt) {
 			return broken(sent, t.got(a), "an honest handshake took %v", a.took.Round(time.Millisecond))
 		}
 	}

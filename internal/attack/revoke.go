@@ -51,7 +51,7 @@ func (t *Target) endsWithToken(ctx context.Context, l *link, token, sent string)
 		if a := t.ask(ctx, t.with(token)); a.admitted() {
 			continue
 		}
-		if e := l.watch(atOnce, nil); e.over() {
+		if e := l.watch(t.within(atOnce), nil); e.over() {
 			return held(sent, e.String())
 		}
 		return broken(sent, "the session is open", "the same token is refused for a new one")
@@ -70,10 +70,10 @@ func revokeSession(ctx context.Context, t *Target) Verdict {
 		return unclear("", "", "Revoke: %s", quote.Cut(t.redact(err.Error()), longestGot))
 	}
 	const sent = "nothing: the session was left alone"
-	if e := l.watch(atOnce, nil); e.over() {
+	if e := l.watch(t.within(atOnce), nil); e.over() {
 		return held(sent, e.String())
 	}
-	return broken(sent, "the session is open", "%v after its token was revoked", atOnce)
+	return broken(sent, "the session is open", "%v after its token was revoked", t.within(atOnce))
 }
 
 // revokeTwin replaces s by n - s, which is as good (SEC 1, section 4.1.4).
@@ -117,7 +117,7 @@ func revokeRace(ctx context.Context, t *Target) Verdict {
 		sleep(ctx, time.Duration(round)*400*time.Microsecond)
 		err := t.Revoke(ctx, token)
 		racing.Wait()
-		survivor, n := survivors(links)
+		survivor, n := survivors(links, t.within(atOnce))
 		admitted += n
 		switch {
 		case err != nil:
@@ -130,8 +130,8 @@ func revokeRace(ctx context.Context, t *Target) Verdict {
 }
 
 // survivors closes all links, and returns the ending of one that had none in time, and how many links there were.
-func survivors(links []*link) (survivor *ending, n int) {
-	end := time.Now().Add(atOnce)
+func survivors(links []*link, d time.Duration) (survivor *ending, n int) {
+	end := time.Now().Add(d)
 	for _, l := range links {
 		if l == nil {
 			continue

@@ -115,8 +115,8 @@ func sessionAttacks() []Attack {
 				defer l.Close()
 				const sent = "a close frame; the connection is left open"
 				l.Send(probe.CloseFrame(1000, ""))
-				if l.AwaitEOF(closing) != nil {
-					return broken(sent, "the connection is open", "after %v it was not closed", closing)
+				if l.AwaitEOF(t.within(closing)) != nil {
+					return broken(sent, "the connection is open", "after %v it was not closed", t.within(closing))
 				}
 				return held(sent, "the connection was closed")
 			},
@@ -199,12 +199,12 @@ func closeEndless(ctx context.Context, t *Target) Verdict {
 	const sent = "a close frame, then a message every 50 ms"
 	l.Send(probe.CloseFrame(1000, ""))
 	ended := make(chan error, 1)
-	go func() { ended <- l.AwaitEOF(closing) }()
+	go func() { ended <- l.AwaitEOF(t.within(closing)) }()
 	for {
 		select {
 		case err := <-ended:
 			if err != nil {
-				return broken(sent, "the connection is open", "after %v it was not closed", closing)
+				return broken(sent, "the connection is open", "after %v it was not closed", t.within(closing))
 			}
 			return held(sent, "the connection was closed")
 		case <-time.After(50 * time.Millisecond):

@@ -36,7 +36,7 @@ func slowReader(ctx context.Context, t *Target) Verdict {
 		return v
 	}
 	defer l.Close()
-	if !l.answersMessages(min(worked, t.step())) {
+	if !l.answersMessages(t.within(min(worked, t.step()))) {
 		return left("it sends nothing back, so that there is nothing to leave unread")
 	}
 	l.Timeout = d
@@ -66,7 +66,7 @@ func (t *Target) neighbourServed(ctx context.Context) (Verdict, bool) {
 		return v, false
 	}
 	defer l.Close()
-	if l.answersMessages(worked) {
+	if l.answersMessages(t.within(worked)) {
 		return Verdict{}, true
 	}
 	return broken("messages whose answers nobody reads", "another session got no answer", "one peer that does not read holds up the others"), false

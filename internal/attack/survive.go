@@ -29,7 +29,7 @@ func (f *fall) spares() Verdict {
 func (t *Target) survived(ctx context.Context, of Attack, began time.Time, v Verdict) Verdict {
 	asked := time.Now()
 	var a answer
-	for pause := time.Duration(0); time.Since(asked) < recovery; sleep(ctx, pause) {
+	for pause := time.Duration(0); time.Since(asked) < t.within(recovery); sleep(ctx, pause) {
 		a = t.again(ctx)
 		if a.like(t.honest) {
 			t.doubt.Store(nil)

@@ -45,6 +45,7 @@ type Target struct {
 	Pace     Pace          // zero fields set no bound
 	Timeout  time.Duration // of one step: connecting, an answer; zero means five seconds
 	Patience time.Duration // how long the server may let a peer stall; zero: see the attacks that wait
+	Slack    time.Duration // what a server on a busy machine may need beyond what any should, until it is taken for one that never does
 
 	endpoint  endpoint
 	honest    answer // to the first honest handshake
@@ -246,6 +247,9 @@ type link struct {
 
 // Close cuts the connection and gives its place back.
 func (l *link) Close() { l.end() }
+
+// within is d with the slack.
+func (t *Target) within(d time.Duration) time.Duration { return d + t.Slack }
 
 // step is how long one may take.
 func (t *Target) step() time.Duration { return cmp.Or(t.Timeout, 5*time.Second) }

@@ -15,7 +15,9 @@ import (
 
 // longest is what one attack may take beside Target.Patience; none has more than eight steps in a row that a slow server
 // may draw out.
-func (t *Target) longest() time.Duration { return max(40*time.Second, 8*t.step()) + t.Patience }
+func (t *Target) longest() time.Duration {
+	return max(40*time.Second, 8*t.step()) + t.Patience + t.Slack
+}
 
 // Try runs one attack against a prepared target, and then looks whether the target still serves honest clients.
 func (a Attack) Try(ctx context.Context, t *Target) Verdict {
