@@ -10,6 +10,8 @@ import (
 
 // TrustProxies believes what the proxies in the networks prefixes say of the
 // client: its address in header, and by X-Forwarded-Proto whether it uses TLS.
+// A CDN is such a proxy: until its networks are named here, all its visitors have
+// one address, with one budget, and a ban for what one of them does.
 // header is the one header that they set: "X-Forwarded-For", "Forwarded" or one
 // with a single address, as "X-Real-IP". A list is read from the right up to the
 // first address that is no proxy. The word "private" stands for RFC 1918,

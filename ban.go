@@ -127,6 +127,7 @@ func (a *attempt) countFailure(r Reason) {
 		}
 	}
 	f := failureBy{client: a.client, origin: a.originTrust, identity: a.identity, reason: r}
+	f.forwards = !a.proxies.Trusts(a.peer) && clientip.HasForwarding(a.r.Header)
 	for _, rule := range a.policy.failures {
 		if rule.key.kind == keyFunc {
 			if value, _ := a.callKey(rule.key); value != "" { // what gives none is not charged
@@ -144,6 +145,7 @@ type failureBy struct {
 	identity *Identity
 	custom   []customKey
 	reason   Reason
+	forwards bool // as a proxy does, and is none of TrustProxies
 }
 
 func (c *core) chargeFailure(p *policy, f failureBy) {
@@ -201,5 +203,8 @@ func (c *core) banFor(p *policy, key store.Key, base time.Duration, f failureBy)
 	}
 	e := Event{Kind: EventBanned, Time: time.Now().UTC(), Reason: f.reason, ClientIP: f.client, By: ByGuard}
 	e.name(f.identity)
+	if f.forwards {
+		e.Hint = hintBannedForwarder // the ban stands: anybody can send such a header
+	}
 	c.audit.emit(e, p.hooks)
 }

@@ -18,16 +18,17 @@ import (
 
 // Hints name what an operator may want to do.
 const (
-	hintPlaintextProxy = "plaintext-behind-proxy"
-	hintUnlisted       = "unlisted-forwarder"
-	hintNoProto        = "proxy-without-proto: this peer is a proxy of TrustProxies and does not say what its client used; let it set X-Forwarded-Proto"
-	hintNoLocalhost    = "localhost: while developing on this machine, add AllowLocalhost()"
-	hintNotLocalhost   = "not-localhost: AllowLocalhost is for pages, whose Host and one Origin are on localhost; without a page send Origin: http://localhost"
-	hintUpgradeRemoved = "upgrade-removed"
-	hintUndecided      = "undecided: an error without a Reason says that nothing could be decided; to refuse return one, as ReasonTokenInvalid or ReasonForbidden"
-	hintInnerRefused   = "inner-refused: the library behind refused; switch its own origin check off, the guard has decided"
-	hintAcceptsOfProxy = "accepts-of-a-proxy: a private address is over LimitAccepts or banned; if that is your proxy, add TrustProxies(...)"
-	hintOriginIsHost   = "origin-is-host: the Origin is this server's own, which the list lacks; React Native sends it, list it or not"
+	hintPlaintextProxy  = "plaintext-behind-proxy"
+	hintUnlisted        = "unlisted-forwarder"
+	hintBannedForwarder = "banned-forwarder: it sends forwarding headers, which anybody can; if it is your proxy or CDN, all its visitors are banned: add TrustProxies(...)"
+	hintNoProto         = "proxy-without-proto: this peer is a proxy of TrustProxies and does not say what its client used; let it set X-Forwarded-Proto"
+	hintNoLocalhost     = "localhost: while developing on this machine, add AllowLocalhost()"
+	hintNotLocalhost    = "not-localhost: AllowLocalhost is for pages, whose Host and one Origin are on localhost; without a page send Origin: http://localhost"
+	hintUpgradeRemoved  = "upgrade-removed"
+	hintUndecided       = "undecided: an error without a Reason says that nothing could be decided; to refuse return one, as ReasonTokenInvalid or ReasonForbidden"
+	hintInnerRefused    = "inner-refused: the library behind refused; switch its own origin check off, the guard has decided"
+	hintAcceptsOfProxy  = "accepts-of-a-proxy: a private address is over LimitAccepts or banned; if that is your proxy, add TrustProxies(...)"
+	hintOriginIsHost    = "origin-is-host: the Origin is this server's own, which the list lacks; React Native sends it, list it or not"
 )
 
 const (
