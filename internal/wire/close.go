@@ -85,7 +85,7 @@ func (c *Conn) finish(code int, reason string) bool {
 	}
 	waits := c.counters.SentBy == App
 	if code != 0 && !waits && (c.head == nil || c.head.out) && !c.passing {
-		c.out.closeFrame = closeFrame(code, reason)
+		c.out.closeCode, c.out.closeText = uint16(code), reason
 		waits = true
 	}
 	if waits && !c.abrupt {

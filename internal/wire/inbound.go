@@ -106,7 +106,7 @@ func (c *Conn) readEnd(v Violation) error {
 	err := c.end(v)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.out.closeFrame != nil && !c.out.atBoundary() && !c.killed {
+	for c.out.closeCode != 0 && !c.out.atBoundary() && !c.killed {
 		c.await()
 	}
 	return err

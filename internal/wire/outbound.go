@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -28,19 +27,20 @@ type outbound struct {
 	code      uint8 // bytes of a close frame's code still to be seen
 	first     byte
 	inMessage bool
-	data      bool  // a data frame has begun that no write has carried yet
-	ping      bool  // due at the next boundary
-	own       bool  // a frame of the wire's own is on its way: the deadline is not for it
-	failed    bool  // and did not get through: the peer is gone
-	left      int64 // payload bytes of the frame that are to come
+	data      bool   // a data frame has begun that no write has carried yet
+	ping      bool   // due at the next boundary
+	own       bool   // a frame of the wire's own is on its way: the deadline is not for it
+	failed    bool   // and did not get through: the peer is gone
+	closeCode uint16 // of a close frame that is due at the next boundary, before a pong and a ping; 0: none is
+	left      int64  // payload bytes of the frame that are to come
 
 	wait  []byte        // the first piece of an unfinished frame, not yet written
 	since time.Duration // when the write under way began; 0: none is
 	torn  error         // a frame was cut off, or is none: nothing can follow
 
-	closeFrame []byte        // due at the next boundary, before a pong and a ping
-	pong       *pongFrame    // the answer to the peer's latest ping, likewise
-	deadline   time.Duration // the library's; 0: none
+	closeText string        // of the close frame that is due
+	pong      *pongFrame    // the answer to the peer's latest ping, likewise
+	deadline  time.Duration // the library's; 0: none
 }
 
 // atBoundary tells whether the bytes on the wire end with a whole frame.
@@ -51,7 +51,7 @@ func (o *outbound) atBoundary() bool {
 // complete tells whether all that the library wrote is whole and on the wire.
 func (o *outbound) complete() bool { return o.atBoundary() && len(o.wait) == 0 }
 
-func (o *outbound) due() bool { return o.ping || o.pong != nil || o.closeFrame != nil }
+func (o *outbound) due() bool { return o.ping || o.pong != nil || o.closeCode != 0 }
 
 // Pong answers a ping of the peer's, for a library that leaves that to us: at the
 // next boundary of frames, so that a long message which is taken slowly costs nobody
@@ -310,15 +310,17 @@ func (c *Conn) sendAllDue() {
 // frame, ours or the library's, nothing goes out.
 func (c *Conn) sendDue() {
 	o := &c.out
-	frame := o.closeFrame
-	o.closeFrame = nil
+	var frame []byte
+	code := o.closeCode
+	o.closeCode = 0
 	switch {
 	case c.counters.SentBy != Nobody:
 		o.ping, o.pong = false, nil
 		return
-	case frame != nil:
+	case code != 0:
+		frame = closeFrame(int(code), o.closeText)
 		c.counters.SentBy = Guard
-		c.counters.SentCode = binary.BigEndian.Uint16(frame[2:])
+		c.counters.SentCode = code
 	case o.pong != nil:
 		frame, o.pong = o.pong.bytes(), nil
 	default:
