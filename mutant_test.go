@@ -73,7 +73,7 @@ func TestEveryAttackFindsItsMutant(t *testing.T) {
 				t.Parallel()
 				var missed []string
 				try(t, m, m.catches, func(r catalogue.Result) {
-					if r.Attack.Group != "floods" {
+					if !pressing(r) {
 						t.Errorf("%s did not find it: %s %+v", r.Attack.ID, r.Verdict.State, r.Verdict)
 						return
 					}
@@ -166,7 +166,7 @@ func TestNoAttackWorksAgainstAGuard(t *testing.T) {
 					left = append(left, r.Attack.ID)
 				case catalogue.Unclear:
 					t.Logf("%s: %+v", r.Attack.ID, r.Verdict)
-					if r.Attack.Group == "floods" { // a busy machine is too slow to tell, and no guard has fallen to it
+					if pressing(r) { // a busy machine is too slow to tell, and no guard has fallen to it
 						held++
 						return
 					}
@@ -191,6 +191,11 @@ func TestNoAttackWorksAgainstAGuard(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pressing reports an attack by how much comes in how little time, which a busy machine cannot tell.
+func pressing(r catalogue.Result) bool {
+	return r.Attack.Group == "floods" || r.Attack.Group == "limits"
 }
 
 // needing are the attacks that need one of these.

@@ -171,6 +171,9 @@ func leases(ctx context.Context, t *Target) Verdict {
 // mostHandshakes is more than any server should judge of one address in a row.
 const mostHandshakes = 700
 
+// inARow is how long they may take to be in a row: a bound by rate lets some ten a second pass for ever.
+const inARow = 30 * time.Second
+
 // limited reports that a server has had enough of this address.
 func (a answer) limited() bool {
 	return a.busy() || a.after.code == 1008 || a.status() == 403 && a.response.Get("Retry-After") != "" || a.err != nil
@@ -216,9 +219,15 @@ func endless(source int, what string, of func(t *Target) func() *probe.Handshake
 		if !t.pace.allows(8, mostHandshakes) {
 			return left("it needs %d handshakes at once, more than the pace allows", mostHandshakes)
 		}
+		began := time.Now()
 		n, stopped := t.exhaust(ctx, t.source(source), of(t))
+		took := time.Since(began).Round(time.Second)
 		sent := fmt.Sprintf("%d handshakes %s", n, what)
-		if !stopped.limited() {
+		switch {
+		case stopped.limited():
+		case took > inARow:
+			return unclear(sent, "all of them were judged", "they took %v: a bound on their rate would have let as many pass", took)
+		default:
 			return broken(sent, "all of them were judged", "there is no end to it")
 		}
 		return held(sent, t.got(stopped))
