@@ -1,12 +1,10 @@
 package wssecure_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -15,88 +13,40 @@ import (
 	"time"
 
 	"github.com/wssecure/wssecure"
+	"github.com/wssecure/wssecure/internal/memnet"
 	"github.com/wssecure/wssecure/internal/probe"
 	"github.com/wssecure/wssecure/wssecuretest"
 )
 
-// This file is a server for fake time: its connections are pipes, so inside
-// synctest.Test nothing but the bubble's clock moves it. A pipe holds no byte: a
-// peer that does not read blocks the server's Write at once.
+// This file is a server for fake time: see memnet.Pipes.
 
 const patient = 1000 * time.Hour
 
 // pipeServer serves one handler over pipes until the test ends.
 type pipeServer struct {
 	tb    testing.TB
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
+	pipes *memnet.Pipes
 }
 
 func newPipeServer(tb testing.TB, h http.Handler) *pipeServer {
-	s := &pipeServer{tb: tb, conns: make(chan net.Conn), done: make(chan struct{})}
+	s := &pipeServer{tb: tb, pipes: memnet.NewPipes()}
 	srv := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
-	go srv.Serve(s)
+	go srv.Serve(s.pipes)
 	tb.Cleanup(func() { srv.Close() })
 	return s
 }
 
-// Accept, Close and Addr make s its own net.Listener.
-func (s *pipeServer) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case <-s.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (s *pipeServer) Close() error {
-	s.once.Do(func() { close(s.done) })
-	return nil
-}
-
-func (s *pipeServer) Addr() net.Addr { return pipeEnd{}.LocalAddr() }
-
-// pipeEnd is the server's end: a client is told by its address.
-type pipeEnd struct{ net.Conn }
-
-func (pipeEnd) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(203, 0, 113, 1), Port: 80} }
-func (pipeEnd) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(198, 51, 100, 7), Port: 4711} }
-
 // dial connects without a word.
 func (s *pipeServer) dial() *probe.Conn {
-	inner, far := net.Pipe()
-	near := &sender{inner, make(chan []byte, 4096)}
-	go near.run()
-	s.conns <- pipeEnd{far}
+	s.tb.Helper()
+	near, err := s.pipes.Dial(s.tb.Context(), "198.51.100.7")
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	s.tb.Cleanup(func() { near.Close() })
 	c := probe.New(near)
 	c.Timeout = patient
-	s.tb.Cleanup(func() {
-		inner.Close()
-		close(near.queue)
-	})
 	return c
-}
-
-// sender is a client's end that buffers what it sends, as a kernel would: two
-// blocked writers of one pipe wait on a mutex, which stops a bubble's clock.
-type sender struct {
-	net.Conn
-	queue chan []byte
-}
-
-func (s *sender) Write(p []byte) (int, error) {
-	s.queue <- bytes.Clone(p)
-	return len(p), nil
-}
-
-func (*sender) SetWriteDeadline(time.Time) error { return nil }
-
-func (s *sender) run() {
-	for p := range s.queue {
-		s.Conn.Write(p)
-	}
 }
 
 // open is a session of its own; token may be empty.
