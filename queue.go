@@ -104,8 +104,11 @@ func (q *queues) leave(h *queued, gaveBack bool) {
 // wait returns true when it is worth asking the budget again, since a token was
 // given back. It is for who is being judged.
 func (q *queues) wait(ctx context.Context, h *queued, until time.Time) bool {
+	if !h.judged {
+		return false // the clock costs a refusal more than this does
+	}
 	left := time.Until(until)
-	if !h.judged || left <= 0 || ctx.Err() != nil {
+	if left <= 0 || ctx.Err() != nil {
 		return false
 	}
 	waits, again := q.line(h)
