@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wssecure/wssecure"
@@ -385,19 +386,33 @@ func TestTicketOverTheWire(t *testing.T) {
 // A body that never ends does not hold the answer of a stranger, nor that of a
 // user beyond the time of a handshake.
 func TestTicketHandlerWithheldBody(t *testing.T) {
-	issuer := wssecuretest.NewIssuer(t, "")
-	s := wssecuretest.Start(t, wssecuretest.Config{Handler: (*wssecure.Guard).TicketHandler, Options: []wssecure.Option{
-		wssecure.AllowOrigins(wssecuretest.Origin), issuer.Option(wssecure.FromTicket()), wssecure.LimitHandshakeTime(time.Second)}})
-	for token, status := range map[string]int{"x.y.z": 401, issuer.Token("alice"): 400} {
-		hs := ordinary("POST", "/ticket").Add("Origin: " + wssecuretest.Origin).Add("Authorization: Bearer " + token).
-			Add("Content-Type: application/x-www-form-urlencoded").Add("Content-Length: 100")
-		hs.Body = []byte("path=/")
-		r, c := ask(t, s, hs)
-		if r.Status != status {
-			t.Errorf("H-19 status %d, want %d", r.Status, status)
-		}
-		if err := c.AwaitEOF(hang); err != nil {
-			t.Error(err)
-		}
+	for name, row := range map[string]struct {
+		token  func(issuer *wssecuretest.Issuer) string
+		status int
+		after  time.Duration
+	}{
+		"H-19 a stranger": {func(*wssecuretest.Issuer) string { return "x.y.z" }, 401, 0},
+		"H-19 a user":     {func(issuer *wssecuretest.Issuer) string { return issuer.Token("alice") }, 400, 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				issuer := wssecuretest.NewIssuer(t, "")
+				s := newTimed(t, issuer.Option(wssecure.FromTicket()), wssecure.LimitHandshakeTime(2*time.Second))
+				hs := ordinary("POST", "/ticket").Add("Origin: " + wssecuretest.Origin).Add("Authorization: Bearer " + row.token(issuer)).
+					Add("Content-Type: application/x-www-form-urlencoded").Add("Content-Length: 100")
+				hs.Body = []byte("path=/")
+				c := newPipeServer(t, s.guard.TicketHandler()).dial()
+				began := time.Now()
+				if r := sendHandshake(t, c, hs); r.Status != row.status {
+					t.Errorf("status %d, want %d", r.Status, row.status)
+				}
+				if took := time.Since(began); took != row.after {
+					t.Errorf("answered after %v, want %v", took, row.after)
+				}
+				if err := c.AwaitEOF(time.Minute); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
