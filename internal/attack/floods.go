@@ -16,14 +16,14 @@ func floodAttacks() []Attack {
 	many := func(n int, opcode byte, size int) func() (first, rest []byte) {
 		return func() (first, rest []byte) {
 			frame := probe.AppendFrame(nil, probe.Message(opcode, bytes.Repeat([]byte("a"), size)))
-			return bytes.Repeat(frame, n/10), bytes.Repeat(frame, n-n/10)
+			return bytes.Repeat(frame, n/parts), bytes.Repeat(frame, n-n/parts)
 		}
 	}
 	pieces := func(n, size int) func() (first, rest []byte) {
 		return func() (first, rest []byte) {
 			all := fragments(n, size)
 			end := probe.AppendFrame(nil, probe.Frame{FIN: true, Opcode: probe.Continuation, Masked: true})
-			return all[:len(all)/10], append(all[len(all)/10:], end...)
+			return all[:len(all)/parts], append(all[len(all)/parts:], end...)
 		}
 	}
 	return each(Attack{
@@ -41,7 +41,7 @@ func floodAttacks() []Attack {
 	)
 }
 
-// flood is what a server must not work off as if it were nothing: it ends the session, or takes its time. The first tenth,
+// flood is what a server must not work off as if it were nothing: it ends the session, or takes its time. The first part,
 // which bounds let pass as a burst, shows how much of that time is its own: on a busy machine any server is slow.
 func flood(id, title, ref string, sent func() (first, rest []byte), fix, option string) Attack {
 	return Attack{ID: id, Title: title, Refs: []string{ref}, Fix: fix, Option: option, Run: func(ctx context.Context, t *Target) Verdict {
@@ -54,10 +54,10 @@ func flood(id, title, ref string, sent func() (first, rest []byte), fix, option 
 		first, rest := sent()
 		began := time.Now()
 		e := l.pour(first, worked)
-		tenth := time.Since(began)
+		part := time.Since(began)
 		wait := worked
 		if e.alive {
-			wait = min(max(worked, unhindered(tenth)), longestWork)
+			wait = min(max(worked, unhindered(part)), longestWork)
 			e = l.pour(rest, wait)
 		}
 		took := time.Since(began).Round(time.Millisecond)
@@ -67,7 +67,7 @@ func flood(id, title, ref string, sent func() (first, rest []byte), fix, option 
 		case e.alive && took <= worked:
 			return broken(title, e.String(), "all of it was worked off within %v", took)
 		case e.alive || wait == longestWork:
-			return unclear(title, e.String(), "the server, or the way to it, is too slow to tell: of %v the first tenth alone took %v", took, tenth.Round(time.Millisecond))
+			return unclear(title, e.String(), "the server, or the way to it, is too slow to tell: of %v the first twentieth alone took %v", took, part.Round(time.Millisecond))
 		}
 		return held(title, "the server took its time: no answer to a ping behind it within "+wait.Round(time.Millisecond).String())
 	}}
@@ -76,9 +76,13 @@ func flood(id, title, ref string, sent func() (first, rest []byte), fix, option 
 // longestWork is how long a flood may take at most.
 const longestWork = 20 * time.Second
 
-// unhindered is what the rest of a flood takes a server that does not hold it back, when its first tenth has taken so long:
-// as long for each tenth, and as much again for what else the machine is asked to do meanwhile.
-func unhindered(tenth time.Duration) time.Duration { return 2 * 9 * tenth }
+// parts is in how many a flood is cut. The first must be within anybody's burst: a bound of 60 messages a second may well let
+// 120 through.
+const parts = 20
+
+// unhindered is what the rest of a flood takes a server that does not hold it back, when its first part has taken so long:
+// as long for each part, and as much again for what else the machine is asked to do meanwhile.
+func unhindered(part time.Duration) time.Duration { return 2 * (parts - 1) * part }
 
 // deflated is a compressed message that must end the session.
 func deflated(id, title, ref string, body func() []byte) Attack {

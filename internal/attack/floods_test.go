@@ -15,7 +15,7 @@ import (
 // that takes it behind a burst has one. Who answers no ping, not even behind a few messages, has shown no lack of one.
 func TestASlowServerHasShownNoBound(t *testing.T) {
 	const worked = 5 * time.Second
-	const slow = 700 * time.Millisecond // for each tenth: more in all than a flood takes a server at rest
+	const slow = 400 * time.Millisecond // for each twentieth: more in all than a flood takes a server at rest
 	for _, row := range []struct {
 		name  string
 		pings []time.Duration // how long it takes for each
@@ -23,8 +23,8 @@ func TestASlowServerHasShownNoBound(t *testing.T) {
 	}{
 		{"at rest", []time.Duration{0, worked - time.Millisecond}, attack.Broken},
 		{"bounded, and done in the end", []time.Duration{0, worked + time.Millisecond}, attack.Held},
-		{"bounded, and not quick", []time.Duration{slow, 18*slow + time.Millisecond}, attack.Held},
-		{"slow", []time.Duration{slow, 9 * slow}, attack.Unclear},
+		{"bounded, and not quick", []time.Duration{slow, 38*slow + time.Millisecond}, attack.Held},
+		{"slow", []time.Duration{slow, 19 * slow}, attack.Unclear},
 		{"slow beyond measure", []time.Duration{2 * slow}, attack.Unclear},
 		{"bounded", []time.Duration{0}, attack.Held},
 		{"silent", nil, attack.Held},
