@@ -2,6 +2,7 @@ package wssecure_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -30,6 +31,9 @@ func (d *doorman) Verify(ctx context.Context, token string) (*wssecure.Identity,
 	d.mu.Unlock()
 	select {
 	case err := <-d.about(token):
+		if err == errPanics {
+			panic("the verifier has a bug")
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -38,6 +42,9 @@ func (d *doorman) Verify(ctx context.Context, token string) (*wssecure.Identity,
 	}
 	return &wssecure.Identity{Issuer: "https://id.example.com", Subject: token}, nil
 }
+
+// errPanics makes a doorman panic.
+var errPanics = errors.New("panics")
 
 func (d *doorman) about(token string) chan error {
 	d.mu.Lock()
@@ -134,6 +141,12 @@ func TestQueueOfAnAddress(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test(t, newQueueGate(t, burst)) })
 		})
 	}
+	in("who panics holds nobody up", 1, func(t *testing.T, q *queueGate) {
+		ann, bob := q.comes("ann"), q.comes("bob")
+		q.door.says("ann", errPanics)
+		ann.want(t, 500, wssecure.ReasonInternal, 0)
+		bob.want(t, 429, wssecure.ReasonRate, 0)
+	})
 	in("first come, first served", 1, func(t *testing.T, q *queueGate) {
 		people := []string{"ann", "bob", "cid", "dee"}
 		var answers []*pendingAnswer
